@@ -37,7 +37,9 @@ class Ledger(BaseModel):
 
     def plus(self, other: Ledger) -> Ledger:
         """The sum of two ledgers, field by field."""
-        return Ledger(**{name: getattr(self, name) + getattr(other, name) for name in LEDGER_FIELDS})
+        return Ledger(
+            **{name: getattr(self, name) + getattr(other, name) for name in LEDGER_FIELDS}
+        )
 
 
 LEDGER_FIELDS = ("steps", "images", "pixels", "flops", "seconds")
@@ -157,11 +159,8 @@ def read_curve(folder: Path) -> list[CurvePoint]:
     path = folder / "curve.jsonl"
     if not path.exists():
         return []
-    points = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            points.append(CurvePoint.model_validate_json(line))
-    return points
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [CurvePoint.model_validate_json(line) for line in lines if line.endswith("\n")]
 
 
 def truncate_curve(folder: Path, last_step: int) -> None:

@@ -1,0 +1,45 @@
+"""What each stage of a chain gives and costs at an image size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from headstart.backbones.chain import HEAD, Chain
+
+
+@dataclass(frozen=True)
+class StageProfile:
+    """One row of a chain: a stage, or the head with the neck before it."""
+
+    name: str
+    shape: tuple[int, ...]  # of what leaves it, for one image
+    parameters: int
+    flops: float  # forward, one image; a multiply-add counts as two
+
+
+@torch.no_grad()
+def profile(chain: Chain, image_size: int) -> list[StageProfile]:
+    """Shapes, parameters and FLOPs of each row, from one forward of a blank image."""
+    modes = [(m, m.training) for m in chain.modules()]
+    chain.eval()
+    device = chain.classifier.weight.device
+    value = torch.zeros(1, 3, image_size, image_size, device=device)
+    rows = []
+    for index, name in enumerate(chain.stage_names):
+        with FlopCounterMode(display=False) as counter:
+            value = chain.run(value, index, index + 1)
+        rows.append(_row(chain, name, value, counter))
+    with FlopCounterMode(display=False) as counter:
+        value = chain.head_of(value)
+    rows.append(_row(chain, HEAD, value, counter))
+    for module, mode in modes:
+        module.training = mode
+    return rows
+
+
+def _row(chain: Chain, name: str, value: torch.Tensor, counter: FlopCounterMode) -> StageProfile:
+    parameters = sum(p.numel() for _, p in chain.parameters_of(name))
+    return StageProfile(name, tuple(value.shape[1:]), parameters, float(counter.get_total_flops()))
