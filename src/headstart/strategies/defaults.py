@@ -1,0 +1,88 @@
+"""Default numbers: data-set size in, plain numbers out, the source beside each.
+
+The best value depends on the data, so a short sweep over three rates, the same for every arm,
+comes before any verdict; these numbers are where it is centred.
+"""
+
+from __future__ import annotations
+
+import math
+
+SWEEP = (1 / 3, 1.0, 3.0)  # rate factors; the same three for every arm that learns by steps
+SWEEP_SHARE = 1 / 8  # length of a sweep run as a share of the arm's steps
+
+SCRATCH_STEPS = 3.0  # x the fine-tune steps: where COCO caught up (He et al. 2018, figure 1)
+SCRATCH_LIMIT = 2.0  # x its planned steps: how far a rising curve is followed with --steps
+
+FIRST_STAGE_SHARE = 0.1  # the stem's rate against the head's (ResNet practice: 0.1 x the head)
+
+MOMENTS = (0.9, 0.999)  # AdamW (Loshchilov and Hutter 2019)
+WEIGHT_DECAY = 0.05  # on weight matrices; 0 on norms and biases (ConvNeXt, DeiT)
+CLIP_NORM = 5.0  # of the whole gradient; rarely reached, it only stops explosions
+WARM_UP = 0.05  # share of a phase's steps over which the rate rises
+COOL_DOWN = 0.3  # share over which it falls to zero (Haegele et al. 2024: 20% or more)
+
+SMALL_BATCH = 16  # below it BatchNorm's statistics are noise (Wu and He 2018, figure 1)
+RESTART_RATE = 1 / 3  # after a loss that is not finite
+
+# Step decay whose tail is fixed, whatever the total (He et al. 2018, section 3): the rate falls
+# 10 x for the last 60k and again for the last 20k of 90k x 16 images; as shares of one "1x".
+FIXED_TAIL = (60 / 90, 20 / 90)
+
+
+def batch_size(train_images: int, *, gpu: bool) -> int:
+    """Images a step: 32 on CPUs (VTAB-1k uses 64), more on GPUs; at least 4 steps an epoch."""
+    wanted = 128 if gpu else 32
+    return max(2, min(wanted, 2 ** int(math.log2(max(2, train_images // 4)))))
+
+
+def steps(train_images: int, batch: int) -> int:
+    """Fine-tuning steps where no budget sets them.
+
+    BiT HyperRule: 500 steps under 20k images, 10k under 500k, else 20k, at batch 512; here no
+    more than 30 passes over the images, and at least 100 steps.
+    """
+    bit = 500 if train_images < 20_000 else 10_000 if train_images < 500_000 else 20_000
+    passes = math.ceil(30 * train_images / batch)
+    return max(100, min(bit * max(1, 512 // (8 * batch)), passes))
+
+
+def rate(*, pretrained: bool, batch: int) -> float:
+    """AdamW's peak rate for the head, at the sweep's centre.
+
+    1e-3 for pretrained weights (fastai `fine_tune` at batch 64), 2e-3 from scratch; with the
+    square root of the batch (Malladi et al. 2022: the rule for adaptive optimizers).
+    """
+    return (1e-3 if pretrained else 2e-3) * math.sqrt(batch / 64)
+
+
+def partial_stages(stages: int) -> int:
+    """How many of the last stages `partial` lets learn: a quarter, at least one.
+
+    Early stages are general, late ones specific (Yosinski et al. 2014).
+    """
+    return max(1, round(stages / 4))
+
+
+def image_size(network: int, typical_side: int) -> int:
+    """Pixels: the network's own size, or twice the images' shorter side where that is less.
+
+    Small images gain from some enlargement, since stages shrink maps 32 times; beyond twice
+    their size it buys compute and no detail. A multiple of 32, at least 64.
+    """
+    wanted = math.ceil(2 * typical_side / 32) * 32
+    return min(network, max(64, wanted))
+
+
+def evaluate_every(unit: int, batch: int, evaluation_images: int) -> int:
+    """Steps between evaluations: ten to a step unit, while they cost under a quarter of training.
+
+    An image forward and backward is reckoned as five images forward (measured on CPUs: 4 to 6).
+    """
+    affordable = evaluation_images / (5 * batch * 0.25)
+    return max(1, math.ceil(max(unit / 10, affordable)))
+
+
+def ema_decay(step: int, planned: int) -> float:
+    """Decay of the weights' moving average: short memory at first, a tenth of the run at last."""
+    return min(1 - 1 / max(2.0, planned / 10), (1 + step) / (10 + step))

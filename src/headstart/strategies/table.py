@@ -1,0 +1,146 @@
+"""A strategy is a small table: stages of the network x phases of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from headstart.errors import HeadstartError
+
+HEAD = "head"  # the row below the last stage: the classifier
+
+
+class Phase(BaseModel):
+    """One column: which rows learn, how fast, for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learn: str | tuple[str, ...] = "all"  # "all", "head", "last K" stages, or names of rows
+    steps: float = Field(1.0, gt=0)  # as a multiple of the study's step unit
+    rate: float | None = Field(None, gt=0)  # peak rate of the head; None: from the defaults
+    first_stage: float = Field(1.0, gt=0, le=1)  # rate of the first stage as a share of the head's
+    extend: bool = False  # goes on while the validation curve rises and the budget lasts
+
+
+class Strategy(BaseModel):
+    """What begins where, how the head begins, and the phases of training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$")
+    start: str | dict[str, str] = "pretrained"  # or "random", a weights file, or one for each stage
+    head: Literal["logistic", "svm", "new"] = "logistic"  # solved on codes, or drawn anew
+    codes: Literal["last", "all"] = "last"  # what a solved head reads: the last stage, or every one
+    norm: Literal["own", "group"] = "own"  # BatchNorm as the network has it, or GroupNorm instead
+    phases: tuple[Phase, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.phases and self.head == "new":
+            raise ValueError("a strategy without phases must solve its head (logistic or svm)")
+        if self.phases and self.codes == "all":
+            raise ValueError("codes: all needs a head of its own, so it cannot have phases")
+        if self.norm == "group" and self.start != "random":
+            raise ValueError("norm: group needs start: random, BatchNorm weights do not fit it")
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether any step is taken."""
+        return bool(self.phases)
+
+    @property
+    def starts(self) -> set[str]:
+        """The different places that its weights begin at."""
+        return {self.start} if isinstance(self.start, str) else set(self.start.values())
+
+    @property
+    def steps(self) -> float:
+        """All its steps, as a multiple of the study's step unit."""
+        return sum(phase.steps for phase in self.phases)
+
+
+class Row(BaseModel):
+    """One line of the resolved table: a stage, where it begins, its rate share in each phase."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    start: str
+    shares: tuple[float, ...]  # of the phase's rate; 0 where it does not learn
+
+
+def resolve(strategy: Strategy, stages: Sequence[str]) -> list[Row]:
+    """The table with one row for each stage and one for the head.
+
+    Between the first stage and the head the rate falls geometrically with depth, whether or not
+    the stages in between learn (Howard and Ruder 2018, section 3.2; fastai's `fine_tune`).
+
+    Raises HeadstartError for stages that the network does not have.
+    """
+    rows = [*stages, HEAD]
+    starts = _starts(strategy, stages)
+    learning = [_learning(strategy.name, phase.learn, stages) for phase in strategy.phases]
+    table = []
+    for depth, stage in enumerate(rows):
+        position = 1 - depth / (len(rows) - 1)  # 1 for the first stage, 0 for the head
+        shares = tuple(
+            phase.first_stage**position if stage in learns else 0.0
+            for phase, learns in zip(strategy.phases, learning, strict=True)
+        )
+        table.append(Row(stage=stage, start=starts.get(stage, "new"), shares=shares))
+    _refuse_frozen_random(strategy, table)
+    return table
+
+
+def _starts(strategy: Strategy, stages: Sequence[str]) -> dict[str, str]:
+    if isinstance(strategy.start, str):
+        return dict.fromkeys(stages, strategy.start)
+    unknown = [name for name in strategy.start if name not in stages]
+    missing = [name for name in stages if name not in strategy.start]
+    if unknown or missing:
+        raise HeadstartError(
+            f"Strategy '{strategy.name}': start must name each stage once; "
+            f"unknown: {unknown or 'none'}, missing: {missing or 'none'}."
+        )
+    return dict(strategy.start)
+
+
+def _learning(name: str, learn: str | tuple[str, ...], stages: Sequence[str]) -> set[str]:
+    if learn == "all":
+        return {*stages, HEAD}
+    if learn == HEAD:
+        return {HEAD}
+    if isinstance(learn, str) and learn.startswith("last "):
+        count = learn.removeprefix("last ")
+        if count.isdigit() and 1 <= int(count) <= len(stages):
+            return {*stages[-int(count) :], HEAD}
+        raise HeadstartError(f"Strategy '{name}': '{learn}' must be last 1 to last {len(stages)}.")
+    rows = {learn} if isinstance(learn, str) else set(learn)
+    unknown = rows - {*stages, HEAD}
+    if unknown:
+        raise HeadstartError(
+            f"Strategy '{name}' learns unknown stages {sorted(unknown)}; "
+            f"the network has: {', '.join(stages)}."
+        )
+    return rows
+
+
+def _refuse_frozen_random(strategy: Strategy, table: Sequence[Row]) -> None:
+    """Rule 1: weights that were not loaded are never frozen, except in the control arm."""
+    if strategy.name == "frozen-random":
+        return
+    frozen = [row.stage for row in table if row.start == "random" and not any(row.shares)]
+    if frozen:
+        raise HeadstartError(
+            f"Strategy '{strategy.name}' would freeze random weights in {', '.join(frozen)}. "
+            "Let them learn, or start them pretrained; the control for this is frozen-random."
+        )
+
+
+def describe(strategy: Strategy, stages: Sequence[str]) -> dict[str, Any]:
+    """The strategy and its resolved table as plain data, for records."""
+    rows = [row.model_dump(mode="json") for row in resolve(strategy, stages)]
+    return {**strategy.model_dump(mode="json"), "table": rows}
