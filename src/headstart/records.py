@@ -60,6 +60,12 @@ class CurvePoint(BaseModel):
     loss: float  # mean cross-entropy on validation
     accuracy: float  # on validation
 
+    @classmethod
+    def of(cls, ledger: Ledger, **measured: float | None) -> CurvePoint:
+        """The point at which `ledger` had been spent."""
+        spent = ledger.model_dump()
+        return cls.model_validate({"step": spent.pop("steps"), **spent, **measured})
+
 
 class TrialRecord(BaseModel):
     """One arm with one seed, one subset, one schedule and one learning rate."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 MINIMUM_POINTS = 4  # fewer say nothing about a trend
 PATIENCE = 5  # evaluations without a better loss or accuracy end the hold
@@ -40,7 +41,7 @@ def levelled_off(losses: Sequence[float], accuracies: Sequence[float]) -> bool:
     return not (better_loss or better_accuracy)
 
 
-def _change(values: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
+def _change(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The fitted line's change over the window, and its standard error."""
     x = np.linspace(-0.5, 0.5, len(values))
     slope = float((x * values).sum() / (x**2).sum())

@@ -42,6 +42,8 @@ class Strategy(BaseModel):
             raise ValueError("a strategy without phases must solve its head (logistic or svm)")
         if self.phases and self.codes == "all":
             raise ValueError("codes: all needs a head of its own, so it cannot have phases")
+        if self.phases and self.head == "svm":
+            raise ValueError("head: svm reads unit-norm codes and cannot be trained further")
         if self.norm == "group" and self.start != "random":
             raise ValueError("norm: group needs start: random, BatchNorm weights do not fit it")
         return self

@@ -1,0 +1,172 @@
+"""What all trials of a study share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from lightning_fabric import Fabric
+
+from headstart.backbones import Chain, load, profile
+from headstart.features import Codes, HeadFit, code_stages, extract, fit_logistic, fit_svm
+from headstart.records import Ledger
+from headstart.strategies import Strategy, resolve
+from headstart.tasks import Data, begin
+
+CODE_VERSION = 1  # raised when a change of the code changes what a trial gives
+
+
+@dataclass
+class CodesAndCost:
+    """Codes of the training and validation images, and what the pass over them took."""
+
+    train: Codes
+    validation: Codes
+    seconds: float
+    flops: float  # a forward pass over the training images
+
+
+@dataclass
+class Setting:
+    """The data, the backbone, the device, and numbers that every arm has in common."""
+
+    data: Data
+    backbone: str
+    weights: str  # what "pretrained" means: "pretrained" or a local file
+    batch: int
+    seed: int
+    schedule: Literal["trapezoid", "fixed-tail"]
+    extension_limit: float  # x its planned steps that an extending arm may take
+    fabric: Fabric
+    duplicates: npt.NDArray[np.int64]  # [images] a number that images of one unit share
+    _codes: dict[str, CodesAndCost] = field(default_factory=dict)
+    _fits: dict[tuple[str, str, str], HeadFit] = field(default_factory=dict)
+
+    @cached_property
+    def reference(self) -> Chain:
+        """The backbone with its pretrained weights, as loaded."""
+        return load(self.backbone, self.weights)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the backbone's stages."""
+        return self.reference.stage_names
+
+    @cached_property
+    def flops(self) -> tuple[float, ...]:
+        """Forward FLOPs of one image for each row: the stages, then the head."""
+        return tuple(row.flops for row in profile(self.reference, self.data.image_size))
+
+    @cached_property
+    def protocol(self) -> str:
+        """Hash of everything that compared trials must share."""
+        splits = self.data.splits
+        parts = [splits.train, splits.validation, splits.test, self.data.training]
+        content = {
+            "code": CODE_VERSION,
+            "data": self.data.dataset.fingerprint(),
+            "splits": [hashlib.sha256(part.tobytes()).hexdigest() for part in parts],
+            "backbone": self.backbone,
+            "weights": self.reference.origin.digest,
+            "image_size": self.data.image_size,
+            "batch": self.batch,
+            "schedule": self.schedule,
+            "precision": str(self.fabric.device.type),
+        }
+        return digest_of(content)
+
+    def begin(self, strategy: Strategy, seed: int) -> Chain:
+        """The chain with the weights that the strategy's table begins with."""
+        start = [(row.stage, row.start) for row in resolve(strategy, self.stages)[:-1]]
+        chain = begin(self.backbone, self.weights, start, seed)
+        chain.to(self.fabric.device)
+        return chain
+
+    def codes(self, strategy: Strategy, seed: int, chain: Chain) -> CodesAndCost:
+        """Codes of every stage for the weights that `strategy` begins with, extracted once."""
+        key = self._start_key(strategy, seed)
+        if key not in self._codes:
+            self._codes[key] = self._extract(chain)
+        return self._codes[key]
+
+    def fit_head(self, strategy: Strategy, seed: int, chain: Chain) -> HeadFit:
+        """The strategy's head, solved on the training codes; once for each start and kind.
+
+        Its penalty is chosen by cross-validation inside the training images, with the study's
+        seed: the validation split is not looked at.
+        """
+        key = (self._start_key(strategy, seed), strategy.head, strategy.codes)
+        if key not in self._fits:
+            codes = select(self.codes(strategy, seed, chain).train, strategy.codes)
+            positions = self.data.training
+            fit = fit_svm if strategy.head == "svm" else fit_logistic
+            self._fits[key] = fit(
+                codes,
+                self.data.labels(positions),
+                len(self.data.dataset.classes),
+                seed=self.seed,
+                groups=self.duplicates[positions],
+            )
+        return self._fits[key]
+
+    def _start_key(self, strategy: Strategy, seed: int) -> str:
+        drawn = strategy.starts != {"pretrained"}
+        return json.dumps([strategy.start, seed if drawn else None], sort_keys=True)
+
+    def _extract(self, chain: Chain) -> CodesAndCost:
+        import time
+
+        begun = time.perf_counter()
+        data, stages = self.data, code_stages(chain)
+        both = np.concatenate([data.training, data.splits.validation])
+        codes = extract(chain, data.dataset, data.store, both, stages, image_size=data.image_size)
+        n = len(data.training)
+        return CodesAndCost(
+            {name: code[:n] for name, code in codes.items()},
+            {name: code[n:] for name, code in codes.items()},
+            time.perf_counter() - begun,
+            n * sum(self.flops),
+        )
+
+
+def select(codes: Codes, which: Literal["last", "all"]) -> npt.NDArray[np.float32]:
+    """The last stage's code [n, D], or every stage's side by side."""
+    if which == "last":
+        return codes["last"]
+    return np.concatenate(list(codes.values()), axis=1)
+
+
+def extraction_ledger(codes: CodesAndCost, images: int, pixels_per_image: int) -> Ledger:
+    """What extracting the training codes cost, as if this arm had been alone."""
+    return Ledger(
+        images=images,
+        pixels=images * pixels_per_image,
+        flops=codes.flops,
+        seconds=codes.seconds,
+    )
+
+
+def digest_of(content: object) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of `content` as JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def study_folder(folder: Path, key: str) -> Path:
+    """Where a trial's records lie."""
+    return folder / "trials" / key
+
+
+def unit_numbers(count: int, groups: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """A number for each image that images of one group share."""
+    numbers = np.arange(count, dtype=np.int64)
+    for group in groups:
+        numbers[list(group)] = min(group)
+    return numbers

@@ -1,0 +1,263 @@
+"""A trial: a pure function of its key, whose record is its only result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from headstart.backbones import Chain, batchnorm_to_groupnorm
+from headstart.errors import HeadstartError
+from headstart.execution.machine import machine, versions
+from headstart.execution.setting import (
+    Setting,
+    digest_of,
+    extraction_ledger,
+    select,
+    study_folder,
+)
+from headstart.features import HeadFit, LinearHead
+from headstart.records import (
+    CurvePoint,
+    Predictions,
+    TrialRecord,
+    append_point,
+    read_trial,
+    replacing,
+    truncate_curve,
+    write_predictions,
+    write_trial,
+)
+from headstart.strategies import Strategy, defaults, describe, resolve
+from headstart.tasks import Classification, measures
+from headstart.training import DivergedError, Hooks, Recipe, StoppedError, checkpoint, train
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm with one seed, one schedule and one learning rate."""
+
+    strategy: Strategy
+    seed: int
+    unit: int = 0  # steps of a phase of steps: 1; 0 where no step is taken
+    rate_factor: float | None = None  # x the default rate
+    role: Literal["trial", "sweep"] = "trial"
+
+    def key(self, protocol: str) -> str:
+        """Hash of everything that can change the outcome."""
+        return digest_of(
+            {
+                "protocol": protocol,
+                "strategy": self.strategy.model_dump(mode="json"),
+                "seed": self.seed,
+                "unit": self.unit,
+                "rate_factor": self.rate_factor,
+                "role": self.role,
+            }
+        )
+
+
+def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecord:
+    """The trial's record: read where it is finished, resumed where it was begun, else run.
+
+    Raises StoppedError when the user asks to stop; a trial that fails is recorded as failed.
+    """
+    folder = study_folder(study, trial.key(setting.protocol))
+    record = read_trial(folder)
+    if record is not None and record.state in ("done", "failed"):
+        return record
+    if record is None:
+        record = _new_record(trial, setting)
+    write_trial(folder, record)
+    try:
+        if trial.strategy.trains:
+            record = _train(trial, setting, folder, record, hooks)
+        else:
+            record = _solve(trial, setting, folder, record)
+    except DivergedError as error:
+        record = record.model_copy(update={"state": "failed", "note": str(error)})
+    except StoppedError:
+        write_trial(folder, record.model_copy(update={"state": "unfinished"}))
+        raise
+    record = record.model_copy(update={"finished": _now()})
+    write_trial(folder, record)
+    checkpoint.remove(folder)
+    return record
+
+
+def recipe(trial: Trial, setting: Setting) -> Recipe:
+    """The numbers that a trial trains with."""
+    strategy, data = trial.strategy, setting.data
+    factor = trial.rate_factor or 1.0
+    pretrained = strategy.starts != {"random"}
+    default = defaults.rate(pretrained=pretrained, batch=setting.batch)
+    sweep = trial.role == "sweep"
+    evaluated = len(data.splits.validation) + min(128, len(data.training))
+    every = defaults.evaluate_every(trial.unit, setting.batch, evaluated)
+    return Recipe(
+        table=tuple(resolve(strategy, setting.stages)),
+        phases=strategy.phases,
+        unit=trial.unit,
+        rates=tuple((phase.rate or default) * factor for phase in strategy.phases),
+        batch=setting.batch,
+        seed=trial.seed,
+        pixels_per_image=data.image_size**2,
+        flops=setting.flops,
+        evaluate_every=10**9 if sweep else every,
+        schedule=setting.schedule,
+        freeze_batchnorm=pretrained and setting.batch < defaults.SMALL_BATCH,
+        extension_limit=1.0 if sweep else setting.extension_limit,
+        early_stop=not sweep,
+    )
+
+
+def _new_record(trial: Trial, setting: Setting) -> TrialRecord:
+    strategy = trial.strategy
+    return TrialRecord(
+        key=trial.key(setting.protocol),
+        protocol=setting.protocol,
+        strategy=strategy.name,
+        table=describe(strategy, setting.stages),
+        role=trial.role,
+        seed=trial.seed,
+        train_images=len(setting.data.training),
+        planned_steps=sum(round(phase.steps * trial.unit) for phase in strategy.phases),
+        rate_factor=trial.rate_factor,
+        versions=versions(),
+        machine=machine(setting.fabric.device),
+        started=_now(),
+    )
+
+
+def _prepare(trial: Trial, setting: Setting) -> tuple[Chain, HeadFit | None]:
+    """The chain as the trial begins: weights, normalization, head."""
+    strategy = trial.strategy
+    chain = setting.begin(strategy, trial.seed)
+    fit = None if strategy.head == "new" else setting.fit_head(strategy, trial.seed, chain)
+    chain.replace_classifier(len(setting.data.dataset.classes), trial.seed)
+    if strategy.norm == "group" and not batchnorm_to_groupnorm(chain.network):
+        raise HeadstartError(
+            f"Strategy '{strategy.name}' asks for GroupNorm in BatchNorm's place, but "
+            f"{setting.backbone} has no BatchNorm. Leave the strategy out."
+        )
+    if fit is not None and fits_classifier(strategy):
+        set_classifier(chain, fit.head)
+    return chain.to(memory_format=torch.channels_last), fit
+
+
+def fits_classifier(strategy: Strategy) -> bool:
+    """Whether the solved head is the network's own classifier, and not one beside it."""
+    return strategy.head == "logistic" and strategy.codes == "last"
+
+
+def set_classifier(chain: Chain, head: LinearHead) -> None:
+    """Put a solved head in the classifier's place."""
+    with torch.no_grad():
+        chain.classifier.weight.copy_(torch.from_numpy(head.weight))
+        chain.classifier.bias.copy_(torch.from_numpy(head.bias))
+
+
+def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) -> TrialRecord:
+    """An arm without steps: a head solved on codes."""
+    begun = time.perf_counter()
+    chain, fit = _prepare(trial, setting)
+    assert fit is not None
+    codes = setting.codes(trial.strategy, trial.seed, chain)
+    positions = setting.data.splits.validation
+    scores = fit.head.probabilities(select(codes.validation, trial.strategy.codes))
+    predictions = Predictions(positions, setting.data.labels(positions), scores)
+    loss, accuracy = measures(predictions)
+    spent = extraction_ledger(codes, len(setting.data.training), setting.data.image_size**2)
+    ledger = spent.model_copy(update={"seconds": max(spent.seconds, time.perf_counter() - begun)})
+    truncate_curve(folder, -1)
+    point = CurvePoint.of(ledger, rate=0.0, train_loss=None, loss=loss, accuracy=accuracy)
+    append_point(folder, point)
+    write_predictions(folder, predictions)
+    _save_head(folder, fit.head)
+    chosen = {"penalty": fit.penalty, "cross_validation": fit.cross_validation}
+    return record.model_copy(
+        update={
+            "state": "done",
+            "ledger": ledger,
+            "accuracy": accuracy,
+            "loss": loss,
+            "chosen": chosen,
+        }
+    )
+
+
+def _train(
+    trial: Trial, setting: Setting, folder: Path, record: TrialRecord, hooks: Hooks
+) -> TrialRecord:
+    begun = time.perf_counter()
+    chain, fit = _prepare(trial, setting)
+    prepared = time.perf_counter() - begun
+    task = Classification(
+        setting.data,
+        chain,
+        batch=setting.batch,
+        seed=trial.seed,
+        device=setting.fabric.device,
+    )
+    plan = recipe(trial, setting)
+    outcome = train(chain, task, plan, folder, setting.fabric, hooks)
+    chain.eval()
+    predictions = task.predict(chain, setting.data.splits.validation)
+    loss, accuracy = measures(predictions)
+    ledger = outcome.ledger
+    if fit is not None:  # the head was solved first: that pass is a part of this arm's cost
+        codes = setting.codes(trial.strategy, trial.seed, chain)
+        ledger = ledger.plus(
+            extraction_ledger(codes, len(setting.data.training), setting.data.image_size**2)
+        )
+    ledger = ledger.model_copy(update={"seconds": ledger.seconds + prepared})
+    if trial.role == "trial":
+        write_predictions(folder, predictions)
+        _save_network(folder, chain)
+    chosen = {"rate": plan.rates, "rate_factor": trial.rate_factor}
+    return record.model_copy(
+        update={
+            "state": "done",
+            "ledger": ledger,
+            "accuracy": accuracy,
+            "loss": loss,
+            "still_rising": outcome.still_rising,
+            "events": [*_notices(setting, plan), *outcome.events],
+            "chosen": chosen | ({"penalty": fit.penalty} if fit else {}),
+        }
+    )
+
+
+def _notices(setting: Setting, plan: Recipe) -> list[str]:
+    """What a reader must know about normalization at small batches (rule 7)."""
+    if setting.batch >= defaults.SMALL_BATCH:
+        return []
+    if plan.freeze_batchnorm:
+        return [f"BatchNorm kept its pretrained statistics: batches of {setting.batch} are small"]
+    return [f"normalization learned from batches of {setting.batch}; prefer GroupNorm"]
+
+
+def _save_head(folder: Path, head: LinearHead) -> None:
+    tensors = {
+        "weight": torch.from_numpy(np.ascontiguousarray(head.weight)),
+        "bias": torch.from_numpy(np.ascontiguousarray(head.bias)),
+        "unit_norm": torch.tensor(head.unit_norm),
+    }
+    with replacing(folder / "head.safetensors") as temporary:
+        save_file(tensors, temporary)
+
+
+def _save_network(folder: Path, chain: Chain) -> None:
+    state = {name: value.contiguous() for name, value in chain.network.state_dict().items()}
+    with replacing(folder / "weights.safetensors") as temporary:
+        save_file(state, temporary)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,44 @@
+"""Parameter groups: all of them exist from step 0; phases only change their rates (rule 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from headstart.backbones import Chain
+from headstart.strategies import Row, defaults
+
+
+def optimizer_for(chain: Chain, table: Sequence[Row]) -> torch.optim.AdamW:
+    """AdamW over every row that learns in any phase; no decay on norms and biases.
+
+    Each group carries its row's name and its share of the rate in each phase.
+    """
+    groups = []
+    for row in table:
+        if not any(row.shares):
+            continue
+        parameters = [p for _, p in chain.parameters_of(row.stage)]
+        for decays in (True, False):
+            chosen = [p for p in parameters if (p.ndim >= 2) == decays]
+            if chosen:
+                decay = defaults.WEIGHT_DECAY if decays else 0.0
+                groups.append(
+                    {"params": chosen, "weight_decay": decay, "shares": row.shares, "lr": 0.0}
+                )
+    fused = all(p.is_floating_point() for group in groups for p in _parameters(group))
+    return torch.optim.AdamW(groups, betas=defaults.MOMENTS, fused=fused)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, phase: int) -> None:
+    """Give every group its share of `rate` in this phase."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["shares"][phase]
+
+
+def _parameters(group: dict[str, object]) -> list[nn.Parameter]:
+    parameters = group["params"]
+    assert isinstance(parameters, list)
+    return parameters

@@ -1,0 +1,321 @@
+"""The loop: a thin one on Lightning Fabric, whose state can be saved after any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from headstart.backbones import Chain
+from headstart.records import CurvePoint, Ledger, append_point, read_curve, truncate_curve
+from headstart.seeds import seed_for
+from headstart.strategies import defaults, progress
+from headstart.strategies.schedule import Schedule, fixed_tail, moved, trapezoid
+from headstart.training import checkpoint
+from headstart.training.averaging import Average, estimate_batchnorm, temporarily
+from headstart.training.groups import optimizer_for, set_rate
+from headstart.training.recipe import (
+    DivergedError,
+    Hooks,
+    Outcome,
+    Recipe,
+    StoppedError,
+    Task,
+)
+
+
+def train(
+    chain: Chain, task: Task, recipe: Recipe, folder: Path, fabric: Fabric, hooks: Hooks
+) -> Outcome:
+    """Train `chain` by `recipe`, recording its curve in `folder`; resume what was begun there.
+
+    Raises:
+        StoppedError: `hooks.stop_requested` answered yes; the state is saved.
+        DivergedError: the loss was not finite twice.
+    """
+    run = _Run(chain, task, recipe, folder, fabric, hooks)
+    run.begin()
+    while not run.finished:
+        run.segment()
+    return run.end()
+
+
+class _Run:
+    """One run's state between its first step and its last."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        task: Task,
+        recipe: Recipe,
+        folder: Path,
+        fabric: Fabric,
+        hooks: Hooks,
+    ) -> None:
+        self.chain, self.task, self.recipe = chain, task, recipe
+        self.folder, self.fabric, self.hooks = folder, fabric, hooks
+        self.schedules = [
+            _schedule(recipe, round(phase.steps * recipe.unit)) for phase in recipe.phases
+        ]
+        self.planned = sum(schedule.steps for schedule in self.schedules)
+        self.step = 0
+        self.ledger = Ledger()
+        self.events: list[str] = []
+        self.rate_scale = 1.0
+        self.parts = 1  # a batch is cut in so many after running out of memory
+        self.rising = False
+        self.loss_sum, self.loss_count = torch.zeros((), device=fabric.device), 0
+        self.points: list[CurvePoint] = []
+        self.clock = time.perf_counter()
+        chain.learn(self._rows(0), freeze_batchnorm=recipe.freeze_batchnorm)
+        self._phase_set = 0
+        optimizer = optimizer_for(chain, recipe.table)
+        self.model: nn.Module
+        self.optimizer: Any
+        self.model, self.optimizer = fabric.setup(chain, optimizer)
+        self.average = Average(chain)
+
+    # -- where the run is -------------------------------------------------------------------
+
+    @property
+    def total(self) -> int:
+        return sum(schedule.steps for schedule in self.schedules)
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.total
+
+    def _place(self) -> tuple[int, int]:
+        """The current phase and the step within it."""
+        start = 0
+        for index, schedule in enumerate(self.schedules):
+            if self.step < start + schedule.steps or index == len(self.schedules) - 1:
+                return index, self.step - start
+            start += schedule.steps
+        raise AssertionError("a recipe has at least one phase")
+
+    def _rows(self, phase: int) -> set[str]:
+        return {row.stage for row in self.recipe.table if row.shares[phase] > 0}
+
+    # -- beginning, resuming, ending --------------------------------------------------------
+
+    def begin(self) -> None:
+        """Resume from the checkpoint, or evaluate the weights as they begin."""
+        state = checkpoint.load(self.folder)
+        if state is None:
+            truncate_curve(self.folder, -1)
+            self.evaluate()
+        else:
+            self._restore(state)
+
+    def end(self) -> Outcome:
+        """Leave the averaged weights in the network, with statistics that belong to them."""
+        self.average.copy_to_network()
+        estimate_batchnorm(self.chain, self.task.statistics())
+        last = self.points[-1]
+        self._tick()
+        return Outcome(
+            self.ledger, self.planned, last.loss, last.accuracy, self.rising, self.events
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.chain.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.values,
+            "step": self.step,
+            "holds": [schedule.hold_until for schedule in self.schedules],
+            "rate_scale": self.rate_scale,
+            "parts": self.parts,
+            "rising": self.rising,
+            "loss_sum": self.loss_sum,
+            "loss_count": self.loss_count,
+            "ledger": self.ledger.model_dump(),
+            "events": list(self.events),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.chain.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        device = self.fabric.device
+        self.average.values = {n: v.to(device) for n, v in state["average"].items()}
+        self.step = state["step"]
+        self.schedules = [
+            moved(schedule, hold)
+            for schedule, hold in zip(self.schedules, state["holds"], strict=True)
+        ]
+        self.rate_scale, self.parts = state["rate_scale"], state["parts"]
+        self.rising = state["rising"]
+        self.loss_sum, self.loss_count = state["loss_sum"].to(device), state["loss_count"]
+        self.ledger = Ledger(**state["ledger"])
+        self.events = list(state["events"])
+        truncate_curve(self.folder, self.step)
+        self.points = read_curve(self.folder)
+        self.clock = time.perf_counter()
+        self._phase_set = -1
+
+    def _save(self) -> None:
+        self._tick()
+        checkpoint.save(self.folder, self._state())
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.ledger.seconds += now - self.clock
+        self.clock = now
+
+    # -- steps ------------------------------------------------------------------------------
+
+    def segment(self) -> None:
+        """Take steps until the next evaluation is done, or the run restarts."""
+        for batch in self._batches():
+            if self.hooks.stop_requested():
+                self._save()
+                raise StoppedError
+            phase, within = self._place()
+            if phase != self._phase_set:
+                frozen = self.recipe.freeze_batchnorm
+                self.chain.learn(self._rows(phase), freeze_batchnorm=frozen)
+                self._phase_set = phase
+            self._update(batch, phase, within)
+            self.hooks.on_step(self.step, self.total)
+            decides = within + 1 == self.schedules[phase].hold_until
+            if decides or self.finished or self.step % self.recipe.evaluate_every == 0:
+                if not self._loss_is_finite():
+                    self._restart()
+                    return
+                self.evaluate()
+                if self.finished:
+                    return
+
+    def _batches(self) -> Iterator[Any]:
+        yield from self.task.batches(self.step)
+
+    def _update(self, batch: Any, phase: int, within: int) -> None:
+        recipe = self.recipe
+        rate = recipe.rates[phase] * self.rate_scale * self.schedules[phase].factor(within)
+        set_rate(self.optimizer, rate, phase)
+        while True:
+            # Dropout draws anew from the seed and the step: resuming changes nothing.
+            torch.manual_seed(seed_for(recipe.seed, "dropout", self.step))
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                loss = self._accumulate(batch)
+                break
+            except RuntimeError as error:
+                self._halve(error)
+        self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=defaults.CLIP_NORM, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        self.average.update(defaults.ema_decay(self.step, self.planned))
+        self.step += 1
+        self.loss_sum += loss
+        self.loss_count += 1
+        self.ledger.steps += 1
+        self.ledger.images += recipe.batch
+        self.ledger.pixels += recipe.batch * recipe.pixels_per_image
+        self.ledger.flops += recipe.step_flops(phase)
+
+    def _accumulate(self, batch: Any) -> torch.Tensor:
+        total = torch.zeros((), device=self.fabric.device)
+        for part, share in self.task.split(batch, self.parts):
+            loss = self.task.loss(self.model, part) * share
+            self.fabric.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _halve(self, error: RuntimeError) -> None:
+        """Cut batches in twice as many parts after running out of memory, or pass the error on."""
+        if not _is_out_of_memory(error) or self.parts * 2 > self.recipe.batch:
+            raise error
+        self.parts *= 2
+        self.events.append(
+            f"step {self.step}: out of memory; each batch of {self.recipe.batch} is now "
+            f"accumulated from {self.parts} parts (BatchNorm sees the parts)"
+        )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _loss_is_finite(self) -> bool:
+        return bool(torch.isfinite(self.loss_sum))
+
+    def _restart(self) -> None:
+        state = checkpoint.load(self.folder)
+        if self.rate_scale < 1.0 or state is None:
+            raise DivergedError(f"the loss was not finite before step {self.step}, twice")
+        failed = self.step
+        self._restore(state)
+        self.rate_scale = defaults.RESTART_RATE
+        self.events.append(
+            f"the loss was not finite before step {failed}: went on from step {self.step} "
+            f"at {self.rate_scale:.2g} x the rate"
+        )
+        self._save()
+
+    # -- evaluation -------------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Evaluate the averaged weights, decide about the schedule, save everything."""
+        with temporarily(self.chain):
+            self.average.copy_to_network()
+            estimate_batchnorm(self.chain, self.task.statistics())
+            self.chain.eval()
+            loss, accuracy = self.task.evaluate(self.model)
+        phase, within = self._place()
+        count = max(1, self.loss_count)
+        self._tick()
+        point = CurvePoint.of(
+            self.ledger,
+            rate=self.recipe.rates[phase] * self.schedules[phase].factor(max(0, within - 1)),
+            train_loss=float(self.loss_sum) / count if self.loss_count else None,
+            loss=loss,
+            accuracy=accuracy,
+        )
+        self.points.append(point)
+        append_point(self.folder, point)
+        self.hooks.on_point(point)
+        self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
+        self._decide(phase, within)
+        self._save()
+
+    def _decide(self, phase: int, within: int) -> None:
+        """Begin the fall early when the curve has levelled off; put it off while it rises."""
+        schedule = self.schedules[phase]
+        if within > schedule.hold_until or self.step == 0:
+            return
+        first = self.step - within + self.schedules[phase].warm_up
+        held = [p for p in self.points if p.step > first]
+        losses, accuracies = [p.loss for p in held], [p.accuracy for p in held]
+        if within < schedule.hold_until:
+            if self.recipe.early_stop and progress.levelled_off(losses, accuracies):
+                self.rising = False
+                self._move(phase, within, "levelled off")
+            return
+        self.rising = progress.rises(losses, accuracies)
+        planned = round(self.recipe.phases[phase].steps * self.recipe.unit)
+        limit = round(planned * self.recipe.extension_limit)
+        more = max(self.recipe.evaluate_every, round(planned / 10))
+        can = self.recipe.phases[phase].extend and schedule.steps + more <= limit
+        if self.rising and can and self.hooks.may_extend(self.ledger.seconds):
+            self._move(phase, schedule.hold_until + more, "still rising")
+
+    def _move(self, phase: int, hold_until: int, why: str) -> None:
+        before = self.total
+        self.schedules[phase] = moved(self.schedules[phase], hold_until)
+        self.events.append(f"step {self.step}: {why}, {self.total} steps instead of {before}")
+
+
+def _schedule(recipe: Recipe, steps: int) -> Schedule:
+    if recipe.schedule == "fixed-tail":
+        return fixed_tail(steps, recipe.unit)
+    return trapezoid(steps)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text

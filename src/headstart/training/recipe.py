@@ -1,0 +1,94 @@
+"""What a training run needs to know, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from headstart.records import CurvePoint, Ledger
+from headstart.strategies import Phase, Row
+
+
+class Task(Protocol):
+    """What is learned: batches, a loss, a metric. A batch is whatever the task makes of it."""
+
+    def batches(self, start: int) -> Iterator[Any]:
+        """Training batches from step `start` on, without end, on the device."""
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """The mean loss of a batch."""
+
+    def split(self, batch: Any, parts: int) -> list[tuple[Any, float]]:
+        """A batch in `parts`, each with its share of the images (for accumulation)."""
+
+    def evaluate(self, model: nn.Module) -> tuple[float, float]:
+        """Mean loss and metric on the validation images."""
+
+    def statistics(self) -> Iterable[Tensor]:
+        """Normalized training images [B, 3, S, S] to estimate BatchNorm statistics from."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The resolved table and the numbers of one run; the same for every arm but the table."""
+
+    table: tuple[Row, ...]
+    phases: tuple[Phase, ...]
+    unit: int  # steps that a phase of steps: 1 takes
+    rates: tuple[float, ...]  # peak rate of the head in each phase
+    batch: int
+    seed: int
+    pixels_per_image: int
+    flops: tuple[float, ...]  # forward, one image, for each row of the table
+    evaluate_every: int
+    schedule: Literal["trapezoid", "fixed-tail"] = "trapezoid"
+    freeze_batchnorm: bool = False
+    extension_limit: float = 1.0  # x its planned steps that an extending phase may reach
+    early_stop: bool = True
+
+    def step_flops(self, phase: int) -> float:
+        """FLOPs of one step: forward through everything, backward down to what learns.
+
+        The backward pass costs about twice the forward one, of which half (the gradient of the
+        weights) is not needed where a row does not learn.
+        """
+        learning = [row.shares[phase] > 0 for row in self.table]
+        first = learning.index(True) if any(learning) else len(learning)
+        total = sum(self.flops)
+        for position, (cost, learns) in enumerate(zip(self.flops, learning, strict=True)):
+            if position >= first:
+                total += cost * (2.0 if learns else 1.0)
+        return total * self.batch
+
+
+@dataclass
+class Hooks:
+    """How a run speaks with whoever started it."""
+
+    on_point: Callable[[CurvePoint], None] = lambda point: None
+    on_step: Callable[[int, int], None] = lambda step, planned: None
+    may_extend: Callable[[float], bool] = lambda seconds: True  # seconds this run has taken
+    stop_requested: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Outcome:
+    """What a finished run gives back; the network holds the averaged weights."""
+
+    ledger: Ledger
+    planned_steps: int
+    loss: float
+    accuracy: float
+    still_rising: bool
+    events: list[str] = field(default_factory=list)
+
+
+class StoppedError(Exception):
+    """The user asked to stop; the state is saved and the same command continues."""
+
+
+class DivergedError(Exception):
+    """The loss was not finite, again after a restart at a lower rate."""
