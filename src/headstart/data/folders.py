@@ -30,9 +30,12 @@ def list_folder(root: Path) -> Listing:
     folders = [PurePosixPath(path).parts[:-1] for path in found.images]
     wrapper = _wrapper(folders)
     labels, given = _labels(root, [parts[len(wrapper) :] for parts in folders])
+    warnings = _warnings(found, labels)
     manifest = find_manifest(root)
-    if manifest is not None and len({label for label in labels if label}) < 2:
-        return list_manifest(manifest)
+    if manifest is not None:
+        if len({label for label in labels if label}) < 2:
+            return list_manifest(manifest)
+        warnings.append(f"The class folders are used, not {manifest}; give its path to use it.")
     kept = [i for i, label in enumerate(labels) if label]
     if not kept:
         raise HeadstartError(
@@ -46,7 +49,7 @@ def list_folder(root: Path) -> Listing:
         labels=[labels[i] for i in kept],
         source=FileSource(root, paths),
         given=None if given is None else [given[i] for i in kept],
-        warnings=_warnings(found, labels),
+        warnings=warnings,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ MOST_MEMORY = 4 * 2**30  # bytes
 UNKNOWN_MEMORY = 4 * 2**30  # taken as available where the system does not say
 MOST_WORKERS = 8
 PREFETCH = 2  # batches a worker prepares ahead
+SHARED_MEMORY = 2**30  # bytes; with less (64 MB in many containers) worker processes die
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -51,7 +53,7 @@ class ImageStore:
     Where all of `positions` (default: every image) fit into `memory_limit` bytes (default: a
     quarter of the available memory, at most 4 GiB), they are kept, each read when first needed;
     `resident` says so. Otherwise `workers` processes (default: one a core, at most 8) read them
-    anew for every batch, and memory stays flat.
+    anew for every batch, and memory stays flat; threads do so where shared memory is scarce.
     """
 
     def __init__(
@@ -78,16 +80,21 @@ class ImageStore:
 
         Raises `HeadstartError`, naming the image, where a file has become unreadable.
         """
-        return self._from_memory(order) if self.resident else self._streamed(order)
+        if self.resident or _shared_memory() < SHARED_MEMORY:
+            return self._by_threads(order)
+        return self._by_processes(order)
 
-    def _from_memory(self, order: Iterable[Indices]) -> Iterator[RawBatch]:
+    def _by_threads(self, order: Iterable[Indices]) -> Iterator[RawBatch]:
         with ThreadPoolExecutor(max(1, self.workers)) as pool:
             for positions in order:
-                new = [int(p) for p in dict.fromkeys(positions.tolist()) if p not in self._kept]
-                self._kept.update(zip(new, pool.map(self._reader.read, new), strict=True))
-                yield _collate([(int(p), self._kept[int(p)]) for p in positions])
+                new = [int(p) for p in np.unique(positions) if int(p) not in self._kept]
+                read = dict(zip(new, pool.map(self._reader.read, new), strict=True))
+                if self.resident:
+                    self._kept.update(read)
+                    read = self._kept
+                yield _collate([(int(p), read[int(p)]) for p in positions])
 
-    def _streamed(self, order: Iterable[Indices]) -> Iterator[RawBatch]:
+    def _by_processes(self, order: Iterable[Indices]) -> Iterator[RawBatch]:
         loader = DataLoader(
             self._reader,
             batch_sampler=_Order(order),
@@ -161,6 +168,14 @@ def _collate(images: list[tuple[int, Pixels]]) -> RawBatch:
 def _cores() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(MOST_WORKERS, available or 1)
+
+
+def _shared_memory() -> float:
+    """Bytes of the shared memory that batches pass through between processes."""
+    try:
+        return shutil.disk_usage("/dev/shm").total
+    except OSError:  # a system that has no such folder has no such limit
+        return float("inf")
 
 
 def default_memory_limit() -> int:
