@@ -11,7 +11,7 @@ import pytest
 import torch
 from data_pictures import picture
 
-from headstart.data import Dataset, ImageStore, Preprocessing, open_dataset, resize_for
+from headstart.data import Dataset, ImageStore, Preprocessing, open_dataset, resize_for, store
 from headstart.errors import HeadstartError
 
 PREPROCESSING = Preprocessing(28)
@@ -38,11 +38,11 @@ def test_batches_hold_the_resized_images(
     shared_memory: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(headstart.data.store, "_shared_memory", lambda: shared_memory)
-    store = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
-    assert store.resident == (limit is None)
+    monkeypatch.setattr(store, "_shared_memory", lambda: shared_memory)
+    images = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
+    assert images.resident == (limit is None)
     before = torch.random.get_rng_state()
-    batches = list(store.batches(ORDER))
+    batches = list(images.batches(ORDER))
     assert torch.equal(before, torch.random.get_rng_state())  # nobody else's draws are moved
     assert [b.positions.tolist() for b in batches] == [o.tolist() for o in ORDER]
     for batch in batches:
@@ -72,10 +72,10 @@ class CountingSource:
 def test_resident_images_are_read_once_and_when_needed(dataset: Dataset) -> None:
     source = CountingSource(dataset)
     object.__setattr__(dataset, "source", source)
-    store = ImageStore(dataset, PREPROCESSING, workers=2)
+    images = ImageStore(dataset, PREPROCESSING, workers=2)
     assert source.reads == 0
     for _ in range(3):
-        list(store.batches(ORDER))
+        list(images.batches(ORDER))
     assert source.reads == len(set(np.concatenate(ORDER).tolist()))
 
 
@@ -95,8 +95,8 @@ def test_an_endless_order(dataset: Dataset, limit: int | None, workers: int) -> 
             taken.append(start)
             yield np.array([start % 12, (start + 1) % 12])
 
-    store = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
-    first = list(itertools.islice(store.batches(order()), 5))
+    images = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
+    first = list(itertools.islice(images.batches(order()), 5))
     assert [b.positions[0] for b in first] == [0, 1, 2, 3, 4]
     assert len(taken) <= 9  # what is prepared ahead is bounded
 
@@ -106,7 +106,7 @@ def test_a_file_that_vanished_is_named(
     dataset: Dataset, tmp_path: Path, limit: int | None, workers: int
 ) -> None:
     (tmp_path / dataset.ids[4]).unlink()
-    store = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
+    images = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
     with pytest.raises(HeadstartError, match=dataset.ids[4]) as caught:
-        list(store.batches([np.array([3, 4])]))
+        list(images.batches([np.array([3, 4])]))
     assert len(str(caught.value).splitlines()) <= 2
