@@ -1,0 +1,1 @@
+"""Pure functions from records to quantities: statistics, curves, costs, mistakes, arms."""

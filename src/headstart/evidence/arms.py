@@ -1,0 +1,254 @@
+"""From the records of a study to the evidence about each arm."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from headstart.evidence import curves, ledger
+from headstart.evidence.ledger import PretrainingCost, Spent
+from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate
+from headstart.records import (
+    CurvePoint,
+    Ledger,
+    Predictions,
+    TrialRecord,
+    read_curve,
+    read_predictions,
+    read_trials,
+)
+
+ArmState = Literal["done", "unfinished", "failed", "pruned"]
+FINE_TUNE = "fine-tune"  # the arm whose steps are the unit of every other arm's
+NAMED = 6  # left-out trials that a warning names before it counts the rest
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """What the study meant to run."""
+
+    strategy: str
+    seeds: tuple[int, ...]
+    start_pretrained: bool  # see `ledger.starts_pretrained`
+    note: str | None = None
+    state: ArmState | None = None  # for an arm that never ran: why it has no trials
+
+
+@dataclass(frozen=True, eq=False)
+class ArmEvidence:
+    """What the records say about one arm."""
+
+    strategy: str
+    state: ArmState
+    cost: Ledger  # of one run: the mean over seeds
+    cost_with_pretraining: Spent
+    seeds: tuple[int, ...] = ()  # that `correct` holds, in its order
+    correct: Correct | None = None  # [seeds, n]; None without predictions
+    predictions: Predictions | None = None  # scores averaged over the seeds
+    accuracy: Estimate | None = None
+    start: float | None = None  # mean over seeds of `curves.start`
+    slope: float | None = None  # mean over seeds of `curves.slope`
+    asymptote: Estimate | None = None
+    sweep_cost: Ledger | None = None  # all the short runs that chose the rate; None without any
+    still_rising: bool = False  # in any seed
+    planned_steps: int = 0  # 0 where the head is solved
+    steps_multiple: float | None = None  # steps over fine-tune's; None where either has none
+    note: str | None = None
+    trials: tuple[str, ...] = ()  # keys
+
+
+class Gathered(NamedTuple):
+    """The arms in the order they were planned, and what a reader must be told."""
+
+    arms: list[ArmEvidence]
+    warnings: list[str]
+
+
+@dataclass
+class _Trial:
+    """One main trial as read from disk."""
+
+    record: TrialRecord
+    curve: list[CurvePoint] = field(default_factory=list)
+    predictions: Predictions | None = None
+
+
+def gather(
+    study: Path, protocol: str, planned: Sequence[PlannedArm], *, pretraining: PretrainingCost
+) -> Gathered:
+    """The evidence about each planned arm, from the records in the folder `study`.
+
+    Only trials of `protocol` are read: records made under different protocols are never ranked
+    together. Likewise predictions on other validation images than most trials have, or with
+    scores that are no numbers, are left out. Whatever is left out is named in a warning.
+
+    An arm is done when all its planned seeds are. Otherwise it is judged by the seeds that are
+    done, or failing that by whatever predictions there are, and says so in its state.
+    """
+    records = read_trials(study)
+    warnings = _other_protocols(records, protocol)
+    records = [record for record in records if record.protocol == protocol]
+    trials: dict[str, list[_Trial]] = {}
+    for arm in planned:
+        mine = [r for r in records if r.strategy == arm.strategy and r.role == "trial"]
+        kept, replaced = _one_a_seed(mine, arm.seeds)
+        warnings += replaced
+        folders = [study / "trials" / record.key for record in kept]
+        trials[arm.strategy] = [
+            _Trial(record, read_curve(folder), read_predictions(folder))
+            for record, folder in zip(kept, folders, strict=True)
+        ]
+    warnings += _unusable_predictions([trial for arm in trials.values() for trial in arm])
+
+    unit = max((trial.record.planned_steps for trial in trials.get(FINE_TUNE, [])), default=0)
+    arms = []
+    for arm in planned:
+        sweeps = [r.ledger for r in records if r.strategy == arm.strategy and r.role == "sweep"]
+        evidence = _evidence(arm, trials[arm.strategy], pretraining)
+        arms.append(
+            replace(
+                evidence,
+                sweep_cost=ledger.total(sweeps) if sweeps else None,
+                steps_multiple=_steps_multiple(evidence, unit),
+            )
+        )
+    return Gathered(arms, warnings)
+
+
+def _evidence(arm: PlannedArm, trials: list[_Trial], pretraining: PretrainingCost) -> ArmEvidence:
+    done = [trial for trial in trials if trial.record.state == "done"]
+    judged = [trial for trial in done or trials if trial.predictions is not None]
+    cost = ledger.mean([trial.record.ledger for trial in judged or trials])
+    planned_steps = max((trial.record.planned_steps for trial in trials), default=0)
+    evidence = ArmEvidence(
+        strategy=arm.strategy,
+        state=_state(arm, trials),
+        cost=cost,
+        cost_with_pretraining=ledger.cost_with_pretraining(
+            cost, pretraining if arm.start_pretrained else None
+        ),
+        still_rising=any(trial.record.still_rising for trial in judged),
+        planned_steps=planned_steps,
+        note="; ".join(_notes(arm, trials)) or None,
+        trials=tuple(trial.record.key for trial in trials),
+    )
+    predictions = [trial.predictions for trial in judged if trial.predictions is not None]
+    if not predictions or not len(predictions[0].labels):
+        return evidence
+    correct = np.stack([one.correct for one in predictions])
+    scores = np.stack([one.scores for one in predictions]).mean(axis=0, dtype=np.float64)
+    curve_of = [(trial.curve, trial.record.planned_steps) for trial in judged]
+    return replace(
+        evidence,
+        seeds=tuple(trial.record.seed for trial in judged),
+        correct=correct,
+        predictions=replace(predictions[0], scores=np.asarray(scores, dtype=np.float32)),
+        accuracy=accuracy_estimate(correct),
+        start=_mean_or_none([curves.start(*one) for one in curve_of]),
+        slope=_mean_or_none([curves.slope(*one) for one in curve_of]),
+        asymptote=curves.asymptote([curve for curve, steps in curve_of if steps], correct.shape[1]),
+    )
+
+
+def _state(arm: PlannedArm, trials: list[_Trial]) -> ArmState:
+    states = {trial.record.seed: trial.record.state for trial in trials}
+    if not states:
+        return arm.state or "unfinished"
+    if all(states.get(seed) == "done" for seed in arm.seeds):
+        # A finished trial whose predictions cannot be used has to be run again.
+        lost = any(trial.predictions is None for trial in trials)
+        return "unfinished" if lost else "done"
+    if "done" not in states.values():
+        if "failed" in states.values():
+            return "failed"
+        if "pruned" in states.values():
+            return "pruned"
+    return "unfinished"
+
+
+def _steps_multiple(arm: ArmEvidence, unit: int) -> float | None:
+    """Steps over fine-tune's: planned ones where they were all taken, else those taken."""
+    steps = arm.planned_steps if arm.state == "done" else min(arm.planned_steps, arm.cost.steps)
+    return steps / unit if unit and steps else None
+
+
+def _notes(arm: PlannedArm, trials: list[_Trial]) -> list[str]:
+    notes = [arm.note, *(trial.record.note for trial in trials)]
+    return list(dict.fromkeys(note for note in notes if note))
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean over seeds; None unless every seed has a value, lest seeds be compared unevenly."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _one_a_seed(
+    records: Sequence[TrialRecord], seeds: Sequence[int]
+) -> tuple[list[TrialRecord], list[str]]:
+    """One record for each planned seed that has any: done before not, then the longest."""
+    kept, warnings = [], []
+    for seed in seeds:
+        mine = [record for record in records if record.seed == seed]
+        if not mine:
+            continue
+        best = max(mine, key=lambda r: (r.state == "done", r.planned_steps, r.started, r.key))
+        kept.append(best)
+        others = [record for record in mine if record is not best]
+        if others:
+            warnings.append(
+                f"{best.strategy} has {len(mine)} trials with seed {seed}: "
+                f"{best.key} is judged, {_named(others)} is not."
+            )
+    return kept, warnings
+
+
+def _other_protocols(records: Sequence[TrialRecord], protocol: str) -> list[str]:
+    others = [r for r in records if r.protocol != protocol and r.role == "trial"]
+    if not others:
+        return []
+    return [
+        f"Left out, made under another protocol and never ranked with this one: {_named(others)}."
+    ]
+
+
+def _named(records: Sequence[TrialRecord]) -> str:
+    names = [f"{r.strategy} seed {r.seed} ({r.key})" for r in records[:NAMED]]
+    more = len(records) - NAMED
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def _unusable_predictions(trials: Sequence[_Trial]) -> list[str]:
+    """Take away predictions that cannot be compared; say which."""
+    warnings = []
+    for trial in trials:
+        if trial.predictions is not None and not np.isfinite(trial.predictions.scores).all():
+            trial.predictions = None
+            warnings.append(
+                f"Left out: the scores of {_named([trial.record])} are not all numbers."
+            )
+    images = Counter(_images(t.predictions) for t in trials if t.predictions is not None)
+    if len(images) > 1:
+        common = images.most_common(1)[0][0]
+        odd = [t for t in trials if t.predictions is not None and _images(t.predictions) != common]
+        for trial in odd:
+            trial.predictions = None
+        warnings.append(
+            "Left out, predicted on other validation images than the rest: "
+            f"{_named([trial.record for trial in odd])}. Delete these trials to run them again."
+        )
+    return warnings
+
+
+def _images(predictions: Predictions) -> tuple[bytes, bytes, int]:
+    """What two trials must share for their images to be paired."""
+    return (
+        predictions.indices.tobytes(),
+        predictions.labels.tobytes(),
+        predictions.scores.shape[1],
+    )

@@ -1,0 +1,1 @@
+"""Pure functions from quantities to a decision and its reasons."""

@@ -1,0 +1,201 @@
+"""study.json: the answer to a study, in a versioned schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headstart.evidence.arms import ArmEvidence, ArmState
+from headstart.evidence.statistics import Estimate
+from headstart.verdict.decide import Verdict
+
+SCHEMA: Literal[1] = 1
+
+
+class _Strict(BaseModel):
+    """No silent conversions, no NaN, nothing unknown."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+
+
+class _Open(BaseModel):
+    """The same, but with room for fields that later versions or other rooms add."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+
+
+class Interval(_Strict):
+    """A value and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Metric(Interval):
+    """An interval with the name of what was measured."""
+
+    name: Literal["accuracy"] = "accuracy"
+
+
+class Cost(_Strict):
+    """A ledger: see `headstart.records.Ledger`."""
+
+    steps: int
+    images: int
+    pixels: int
+    flops: float
+    seconds: float
+
+
+class CostWithPretraining(_Strict):
+    """The part of a ledger that is known of pretraining too."""
+
+    images: int
+    pixels: int
+    flops: float
+
+
+class ArmAnswer(_Open):
+    """One arm: see `headstart.evidence.arms.ArmEvidence`."""
+
+    strategy: str
+    state: ArmState
+    metric: Metric | None  # on validation
+    test: Metric | None  # on the test split, where it was opened for this arm
+    start: float | None
+    slope: float | None  # accuracy per 1% of the arm's steps
+    asymptote: Interval | None
+    cost: Cost
+    sweep_cost: Cost | None
+    cost_with_pretraining: CostWithPretraining
+    still_rising: bool
+    steps_multiple: float | None
+    seeds: list[int]
+    note: str | None
+    trials: list[str]
+
+
+class PairAnswer(_Strict):
+    """How two arms compare: see `headstart.verdict.decision.Pair`."""
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p_a_better: float
+    mcnemar: float | None
+    resolving_power: float
+
+
+class VerdictAnswer(_Open):
+    """The advice: see `headstart.verdict.decide.Verdict`."""
+
+    choice: str | None
+    tied: list[str]
+    confidence: float | None
+    sentence: str
+    reasons: list[str]
+    pairs: list[PairAnswer]
+
+
+class Question(_Open):
+    """What was asked, every automatic value resolved."""
+
+    data: str
+    backbone: str
+    strategies: list[str]
+    budget_seconds: float | None
+    steps: int | None
+    seeds: int
+    image_size: int
+    batch_size: int
+    delta: float
+
+
+class Splits(_Strict):
+    """Images in each split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Profile(_Open):
+    """What the data are."""
+
+    images: int
+    classes: list[str]
+    splits: Splits
+    resolving_power: float
+    warnings: list[str]
+    images_per_class: dict[str, int]
+
+
+class StudyAnswer(_Open):
+    """The whole of study.json."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    question: Question
+    profile: Profile
+    arms: list[ArmAnswer]
+    verdict: VerdictAnswer
+    model: Literal["best"] | None
+    versions: dict[str, str]
+    machine: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary under the names of study.json, in the order of the schema."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def answer(
+    *,
+    question: Mapping[str, Any],
+    profile: Mapping[str, Any],
+    arms: Sequence[ArmEvidence],
+    verdict: Verdict,
+    tests: Mapping[str, Estimate],
+    model: Literal["best"] | None,
+    versions: Mapping[str, str],
+    machine: Mapping[str, Any],
+) -> StudyAnswer:
+    """Put the answer together; `tests` holds accuracies on the test split, by strategy.
+
+    `question` and `profile` may hold more than their models name. A field of the wrong type, and
+    a number that is none, raise `pydantic.ValidationError`.
+    """
+    return StudyAnswer(
+        schema=SCHEMA,
+        question=Question.model_validate(dict(question)),
+        profile=Profile.model_validate(dict(profile)),
+        arms=[_arm(arm, tests.get(arm.strategy)) for arm in arms],
+        verdict=VerdictAnswer.model_validate(asdict(verdict)),
+        model=model,
+        versions=dict(versions),
+        machine=dict(machine),
+    )
+
+
+def _arm(arm: ArmEvidence, test: Estimate | None) -> ArmAnswer:
+    return ArmAnswer(
+        strategy=arm.strategy,
+        state=arm.state,
+        metric=Metric(**asdict(arm.accuracy)) if arm.accuracy else None,
+        test=Metric(**asdict(test)) if test else None,
+        start=arm.start,
+        slope=arm.slope,
+        asymptote=Interval(**asdict(arm.asymptote)) if arm.asymptote else None,
+        cost=Cost(**arm.cost.model_dump()),
+        sweep_cost=Cost(**arm.sweep_cost.model_dump()) if arm.sweep_cost else None,
+        cost_with_pretraining=CostWithPretraining(**asdict(arm.cost_with_pretraining)),
+        still_rising=arm.still_rising,
+        steps_multiple=arm.steps_multiple,
+        seeds=list(arm.seeds),
+        note=arm.note,
+        trials=list(arm.trials),
+    )

@@ -1,0 +1,121 @@
+"""Which arm to use: the cheapest that nothing tested clearly beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from headstart.evidence.arms import ArmEvidence
+from headstart.evidence.statistics import grant_one_image_each, paired_bootstrap
+from headstart.verdict import reasons, wording
+from headstart.verdict.decision import (
+    ROUNDING,
+    SURE,
+    Decision,
+    Judged,
+    Pair,
+    compare,
+    never_certain,
+)
+
+CONTROL = "frozen-random"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The advice and what it rests on."""
+
+    choice: str | None  # None while no arm has a result
+    tied: list[str]  # arms that the images cannot tell from the most accurate; cheapest first
+    confidence: float | None  # P(nothing tested is more than delta better); None for one arm
+    pairs: list[Pair]
+    reasons: list[str]
+    sentence: str
+
+
+def decide(
+    arms: Sequence[ArmEvidence], *, delta: float = 0.01, draws: int = 2000, seed: int = 0
+) -> Verdict:
+    """Choose an arm.
+
+    Candidates are the arms with predictions that are done, or unfinished with at least one seed
+    (which is said). The control, frozen-random, is only chosen where there is nothing else.
+
+    Two rules say when an arm is good enough, and the cheapest arm that either one admits is
+    chosen:
+
+    1. *Tied*: its accuracy is below the best measured one by less than the resolving power of
+       that pair, 2.8 sqrt(d / n) with the pair's own discordance d (smoothed, so that d > 0).
+    2. *Close enough*: P(its accuracy >= the best of all - delta) >= 0.8, by paired bootstrap.
+
+    Both are needed. On small validation sets the second alone admits nobody, even among equal
+    arms, or it pays forty times the compute for one image. On large ones the first alone would
+    pay for a difference that is real but smaller than the user cares about (delta).
+    The most accurate arm is always tied with itself, so something is always chosen.
+    `confidence` is the probability of the second rule for the arm chosen; under 0.8 the advice
+    is marked uncertain, and the reasons name the more accurate arm.
+
+    `confidence` cannot be 0 or 1: every arm is granted one imagined image that it alone gets
+    right (see `grant_one_image_each`), and the share of draws is smoothed by Laplace's rule.
+
+    Cost is the FLOPs of one run, since those are the same on every machine and at every repeat
+    while seconds are not; then the order of `arms`.
+    """
+    judged = [
+        Judged(arm, arm.correct, float(arm.correct.mean()))
+        for arm in arms
+        if arm.correct is not None and arm.state in ("done", "unfinished")
+    ]
+    if not judged:
+        nothing = Decision(arms, [], None, None, [], None, [], None, delta)
+        return _verdict(nothing)
+    # The control is the last column, so that the candidates are the first ones.
+    judged = sorted(judged, key=lambda one: (one.name == CONTROL, one.arm.cost.flops))
+    control = judged[-1] if judged[-1].name == CONTROL else None
+    candidates = judged[:-1] if control and len(judged) > 1 else judged
+
+    imagined = grant_one_image_each([one.correct for one in judged])
+    accuracies = paired_bootstrap(imagined, draws, seed)
+    best_of_all = accuracies[:, : len(candidates)].max(axis=1)
+    close = {
+        one.name: never_certain(
+            np.sum(accuracies[:, column] >= best_of_all - delta - ROUNDING), draws
+        )
+        for column, one in enumerate(candidates)
+    }
+    decision = Decision(
+        arms=arms,
+        candidates=candidates,
+        choice=None,
+        best=max(candidates, key=lambda one: one.value),
+        tied=[],
+        confidence=None,
+        pairs=compare(judged, accuracies),
+        control=control,
+        delta=delta,
+    )
+    return _verdict(_choose(decision, close))
+
+
+def _choose(decision: Decision, close: dict[str, float]) -> Decision:
+    """Fill in the tied arms, the choice and its confidence; `close` holds P(close enough)."""
+    best = decision.best
+    assert best is not None
+    tied = [one for one in decision.candidates if one is best or decision.pair(best, one).tied]
+    admitted = [one for one in decision.candidates if one in tied or close[one.name] >= SURE]
+    choice = admitted[0]
+    confidence = close[choice.name] if len(decision.candidates) > 1 else None
+    return replace(decision, choice=choice, tied=tied, confidence=confidence)
+
+
+def _verdict(decision: Decision) -> Verdict:
+    return Verdict(
+        choice=decision.choice.name if decision.choice else None,
+        tied=[one.name for one in decision.tied],
+        confidence=decision.confidence,
+        pairs=list(decision.pairs),
+        reasons=reasons.reasons(decision),
+        sentence=wording.sentence(decision),
+    )

@@ -1,0 +1,141 @@
+"""What a decision rests on: the arms, how each pair compares, and what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.evidence.arms import ArmEvidence
+from headstart.evidence.statistics import (
+    Correct,
+    mcnemar_exact,
+    resolving_power,
+    smoothed_discordance,
+)
+
+LEVEL = 0.95  # of the intervals of differences
+SURE = 0.8  # of being within delta of the best; below it the advice is marked uncertain
+ROUNDING = 1e-9  # accuracies are fractions; their differences are not exact in binary
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How two arms compare on the same validation images."""
+
+    a: str
+    b: str
+    difference: float  # accuracy of a minus that of b
+    low: float
+    high: float
+    p_a_better: float  # ties count half
+    mcnemar: float | None  # two-sided p; None unless both arms have one seed
+    resolving_power: float  # from the discordance of this pair
+
+    @property
+    def tied(self) -> bool:
+        """Whether the difference is below what the validation images can separate."""
+        return abs(self.difference) < self.resolving_power - ROUNDING
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """An arm that has predictions, with what was measured of it."""
+
+    arm: ArmEvidence
+    correct: Correct  # [seeds, n]
+    value: float  # mean accuracy
+
+    @property
+    def name(self) -> str:
+        """The arm's strategy."""
+        return self.arm.strategy
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether more steps were left to show more: no verdict may be passed against it."""
+        stopped = self.arm.state == "unfinished" and self.arm.cost.steps < self.arm.planned_steps
+        return self.arm.still_rising or stopped
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What was chosen among which arms; the wording is made from this alone."""
+
+    arms: Sequence[ArmEvidence]  # all, in the order they were planned
+    candidates: Sequence[Judged]  # cheapest first
+    choice: Judged | None
+    best: Judged | None  # the highest measured accuracy; the cheapest of equals
+    tied: Sequence[Judged]  # with the best, which is one of them; cheapest first
+    confidence: float | None  # None where there was nothing to choose between
+    pairs: Sequence[Pair]
+    control: Judged | None  # frozen-random, where it ran
+    delta: float
+
+    @property
+    def images(self) -> int:
+        """Validation images."""
+        return self.choice.correct.shape[1] if self.choice else 0
+
+    def pair(self, a: Judged, b: Judged) -> Pair:
+        """How `a` compares with `b`: the pair as it was made, or turned round."""
+        for pair in self.pairs:
+            if (pair.a, pair.b) == (a.name, b.name):
+                return pair
+            if (pair.a, pair.b) == (b.name, a.name):
+                return turned(pair)
+        raise KeyError((a.name, b.name))
+
+
+def turned(pair: Pair) -> Pair:
+    """The same comparison seen from the other arm."""
+    return Pair(
+        a=pair.b,
+        b=pair.a,
+        difference=-pair.difference,
+        low=-pair.high,
+        high=-pair.low,
+        p_a_better=1 - pair.p_a_better,
+        mcnemar=pair.mcnemar,
+        resolving_power=pair.resolving_power,
+    )
+
+
+def compare(judged: Sequence[Judged], accuracies: npt.NDArray[np.float64]) -> list[Pair]:
+    """Every pair of arms, from their bootstrapped `accuracies` [draws, arms]."""
+    pairs = []
+    for i, j in combinations(range(len(judged)), 2):
+        a, b = judged[i], judged[j]
+        difference = a.value - b.value
+        draws = accuracies[:, i] - accuracies[:, j]
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        better = np.sum(draws > ROUNDING) + np.sum(np.abs(draws) <= ROUNDING) / 2
+        pairs.append(
+            Pair(
+                a=a.name,
+                b=b.name,
+                difference=difference,
+                low=min(float(low), difference),
+                high=max(float(high), difference),
+                p_a_better=never_certain(better, len(draws)),
+                mcnemar=_mcnemar(a.correct, b.correct),
+                resolving_power=resolving_power(
+                    a.correct.shape[1], smoothed_discordance(a.correct, b.correct)
+                ),
+            )
+        )
+    return pairs
+
+
+def never_certain(count: float, draws: int) -> float:
+    """The share `count` / `draws` by Laplace's rule: a finite number of draws proves nothing."""
+    return float((count + 1) / (draws + 2))
+
+
+def _mcnemar(a: Correct, b: Correct) -> float | None:
+    if len(a) != 1 or len(b) != 1:
+        return None
+    return mcnemar_exact(int((a & ~b).sum()), int((b & ~a).sum()))

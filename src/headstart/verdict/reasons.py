@@ -1,0 +1,170 @@
+"""Why an arm was chosen: short sentences, each naming its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from headstart.verdict.decision import SURE, Decision, Judged
+from headstart.verdict.wording import (
+    FEW,
+    chance,
+    compute,
+    measured,
+    not_reached,
+    percent,
+    points,
+    still_open,
+    subject,
+    validation_images,
+)
+
+
+def reasons(decision: Decision) -> list[str]:
+    """What the sentence rests on, the weightiest first."""
+    found: list[str] = []
+    if decision.choice is not None:
+        choice = decision.choice
+        found += _few(decision)
+        found += _guessing(choice)
+        found += _ties(decision, choice)
+        found += _uncertain(decision, choice)
+        found += _others(decision, choice)
+        found += _choice_rising(choice)
+        found += [not_reached(decision, choice, one) for one in still_open(decision)]
+        found += _compute(decision, choice)
+        found += _control(decision)
+    return found + list(_not_done(decision))
+
+
+def _few(decision: Decision) -> list[str]:
+    if decision.images >= FEW:
+        return []
+    return [
+        f"The validation split has {validation_images(decision.images)}, fewer than {FEW}: every "
+        "number here is a hint, not a measurement."
+    ]
+
+
+def _ties(decision: Decision, choice: Judged) -> Iterator[str]:
+    best = decision.best
+    assert best is not None
+    others = [one for one in decision.tied if one is not best]
+    if others:
+        listed = ", ".join(
+            f"{one.name} ({percent(one.value)}%, {points(best.value - one.value)} less where "
+            f"{points(decision.pair(best, one).resolving_power)} can be separated)"
+            for one in others
+        )
+        yield (
+            f"Tied with the most accurate, {best.name} ({percent(best.value)}%), on "
+            f"{validation_images(decision.images)}: {listed}. Of tied arms the cheapest is taken."
+        )
+    if choice not in decision.tied:
+        pair = decision.pair(best, choice)
+        yield (
+            f"{subject(best.name)} is {points(pair.difference)} more accurate than {choice.name}, "
+            f"which {decision.images} images do separate "
+            f"(from {points(pair.resolving_power)} on), but it is "
+            f"{chance(decision.confidence or 0)} sure that no more than {points(decision.delta)} "
+            "is lost."
+        )
+
+
+def _uncertain(decision: Decision, choice: Judged) -> Iterator[str]:
+    confidence, best = decision.confidence, decision.best
+    if confidence is None or confidence >= SURE or best is None or decision.images < FEW:
+        return
+    said = (
+        f"Uncertain: with a chance of {chance(1 - confidence)} something tested is more than "
+        f"{points(decision.delta)} better than {choice.name}."
+    )
+    if best is choice:
+        yield f"{said} More validation images would tell."
+    else:
+        better = decision.pair(best, choice).p_a_better
+        yield (
+            f"{said} If accuracy counts for more than compute, take {best.name} "
+            f"({chance(better)} likely to be the more accurate of the two)."
+        )
+
+
+def _others(decision: Decision, choice: Judged) -> Iterator[str]:
+    """Arms that are measurably below the choice, and had their chance."""
+    if decision.images < FEW:
+        return
+    for one in decision.candidates:
+        if one is choice or one.open_ended or one in decision.tied:
+            continue
+        pair = decision.pair(choice, one)
+        if pair.tied or pair.difference < 0:
+            continue
+        test = "" if pair.mcnemar is None else f", McNemar p = {pair.mcnemar:.2g}"
+        level = ", no longer rising" if one.arm.planned_steps and one.arm.state == "done" else ""
+        yield (
+            f"{subject(one.name)} gave {measured(one)}{level}: {points(pair.difference)} below "
+            f"{choice.name} ({100 * pair.low:.1f} to {100 * pair.high:.1f}{test})."
+        )
+
+
+def _choice_rising(choice: Judged) -> Iterator[str]:
+    if choice.open_ended:
+        yield (
+            f"{subject(choice.name)} was still rising after {choice.arm.cost.steps} steps: more "
+            "steps may do better yet."
+        )
+
+
+def _compute(decision: Decision, choice: Judged) -> Iterator[str]:
+    ratios = [
+        f"{one.name} {ratio}"
+        for one in decision.candidates
+        if one is not choice and (ratio := compute(one, choice))
+    ]
+    if ratios:
+        yield f"Next to {choice.name} ({choice.arm.cost.flops:.2g} FLOPs): {', '.join(ratios)}."
+
+
+def _control(decision: Decision) -> Iterator[str]:
+    """What frozen random features say about the pretrained ones, with the same head."""
+    control = decision.control
+    linear = next((one for one in decision.candidates if one.name == "linear"), None)
+    if control is None or linear is None:
+        return
+    pair = decision.pair(linear, control)
+    numbers = f"{percent(control.value)}% against {percent(linear.value)}% for linear"
+    if pair.tied or pair.difference < 0:
+        yield (
+            f"Control: frozen random features gave {numbers}, not clearly less (differences under "
+            f"{points(pair.resolving_power)} do not show): here pretrained features are not "
+            "measurably better than random ones."
+        )
+    else:
+        yield f"Control: frozen random features gave {numbers}, {points(pair.difference)} less."
+
+
+def _guessing(choice: Judged) -> Iterator[str]:
+    accuracy, predictions = choice.arm.accuracy, choice.arm.predictions
+    if accuracy is None or predictions is None:
+        return
+    commonest = float(np.bincount(predictions.labels).max() / len(predictions.labels))
+    if accuracy.low <= commonest:
+        yield (
+            f"Always answering the commonest class would get {percent(commonest)}% right: "
+            f"{choice.name}, at {measured(choice)}, is not clearly better."
+        )
+
+
+def _not_done(decision: Decision) -> Iterator[str]:
+    for arm in decision.arms:
+        if arm.state == "done":
+            continue
+        note = f": {arm.note.removesuffix('.')}" if arm.note else ""
+        if arm.state == "unfinished":
+            seeds = "1 seed" if len(arm.seeds) == 1 else f"{len(arm.seeds)} seeds"
+            has = f"judged by {seeds} so far" if arm.seeds else "without a result yet"
+            yield f"{arm.strategy} is unfinished, {has}{note}."
+        else:
+            how = "was pruned" if arm.state == "pruned" else arm.state
+            yield f"{arm.strategy} {how} and is left out of the choice{note}."
