@@ -1,0 +1,1 @@
+"""The answer for people: a table and a sentence in the terminal, and one page."""

@@ -1,0 +1,180 @@
+"""Validation accuracy as it rises over steps, images, seconds or FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+from markupsafe import Markup
+
+from headstart.records import CurvePoint
+from headstart.report import wording
+from headstart.report.charts.drawing import (
+    COLOUR,
+    DASH,
+    FILL,
+    SHAPE,
+    TEXT,
+    TIP,
+    WIDE,
+    Layer,
+    draw,
+)
+from headstart.report.charts.scales import (
+    Reach,
+    Scale,
+    Size,
+    accuracy_axis,
+    accuracy_scale,
+    axis,
+    spoken,
+    spread,
+    ticks,
+)
+from headstart.report.palette import Look
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm as it is drawn over an axis: curves of its seeds, or only its end."""
+
+    strategy: str
+    look: Look
+    curves: list[list[CurvePoint]]  # by seed; empty for a solved head
+    end: float | None  # accuracy in the answer
+    cost: dict[str, float]
+
+
+def mean_curve(curves: Sequence[Sequence[CurvePoint]], reach: Reach) -> list[tuple[float, float]]:
+    """(x, accuracy), averaged over seeds at the steps that every seed has evaluated."""
+    by_step = [{point.step: point for point in curve} for curve in curves]
+    shared = sorted(set.intersection(*(set(points) for points in by_step))) if by_step else []
+    return [
+        (
+            float(np.mean([getattr(points[step], reach.point) for points in by_step])),
+            float(np.mean([points[step].accuracy for points in by_step])),
+        )
+        for step in shared
+    ]
+
+
+def curves(lines: Sequence[Line], reach: Reach, log: bool, shape: str) -> Markup | None:
+    """Seeds thin, their mean bold, solved heads as levels; None where no arm has a curve."""
+    moving = [line for line in lines if line.curves]
+    still = [line for line in lines if not line.curves and line.end is not None]
+    size = Size(920, 440, right=150, font=13) if shape == WIDE else Size(350, 300, left=40, font=11)
+    points = [point for line in moving for curve in line.curves for point in curve]
+    spent = [float(getattr(point, reach.point)) for point in points]
+    spent += [line.cost.get(reach.field, 0.0) for line in still]
+    if not moving or not any(spent):
+        return None
+    first, last = min(amount for amount in spent if amount > 0), max(spent)
+    x = Scale(min(first, last / 10) if log else 0.0, last * 1.0001, size.plot_width, log)
+    heights = [point.accuracy for point in points] + [line.end or 0.0 for line in still]
+    y = accuracy_scale(heights, size)
+
+    means = [row for line in moving for row in _mean(line, reach, x)]
+    levels = [_level(line, reach, x) for line in still]
+    horizontal = alt.X("x:Q", scale=x.vega(), axis=axis(reach.title, ticks(x, reach)))
+    at = {"x": horizontal, "y": accuracy_axis(y)}
+    layers = [
+        Layer(
+            [row for line in moving for row in _seeds(line, reach, x)],
+            alt.Chart()
+            .mark_line(strokeWidth=1, opacity=0.4)
+            .encode(**at, detail="seed:N", color=COLOUR),
+        ),
+        Layer(
+            levels,
+            alt.Chart()
+            .mark_rule(strokeWidth=1.5, aria=True)
+            .encode(**at, x2="right:Q", color=COLOUR, strokeDash=DASH, description=TIP),
+        ),
+        Layer(
+            means,
+            alt.Chart()
+            .mark_line(strokeWidth=2.5)
+            .encode(**at, detail="strategy:N", color=COLOUR, strokeDash=DASH),
+        ),
+        Layer(
+            means + levels,
+            alt.Chart()
+            .mark_point(size=28, aria=True, opacity=1)
+            .encode(**at, color=COLOUR, fill=FILL, shape=SHAPE, description=TIP),
+        ),
+    ]
+    if shape == WIDE:
+        layers += _end_labels(lines, means + levels, x, y, at)
+    return draw(layers, size, f"Validation accuracy over {reach.title}")
+
+
+def _styled(line: Line, **rest: Any) -> Row:
+    look = line.look
+    return {
+        "strategy": line.strategy,
+        "colour": look.colour,
+        "fill": look.colour,
+        "shape": look.shape,
+        "dash": list(look.dash),
+    } | rest
+
+
+def _seeds(line: Line, reach: Reach, x: Scale) -> Iterator[Row]:
+    if len(line.curves) < 2:
+        return
+    for number, curve in enumerate(line.curves):
+        for point in curve:
+            amount = float(getattr(point, reach.point))
+            if amount >= x.low:  # a log axis has no place for step 0
+                seed = f"{line.strategy} {number}"
+                yield {"x": amount, "y": point.accuracy, "seed": seed, "colour": line.look.colour}
+
+
+def _mean(line: Line, reach: Reach, x: Scale) -> Iterator[Row]:
+    seeds = f", mean of {len(line.curves)} seeds" if len(line.curves) > 1 else ""
+    for amount, accuracy in mean_curve(line.curves, reach):
+        if amount >= x.low:
+            where = spoken(amount, reach)
+            tip = f"{line.strategy}: {wording.percent(accuracy)} at {where}{seeds}"
+            yield _styled(line, x=amount, y=accuracy, tip=tip)
+
+
+def _level(line: Line, reach: Reach, x: Scale) -> Row:
+    """A solved head: a level from what it cost to the end of the axis."""
+    begin = min(max(line.cost.get(reach.field, 0.0), x.low), x.high)
+    tip = f"{line.strategy}: {wording.percent(line.end)}, solved without steps"
+    return _styled(line, x=begin, right=x.high, y=line.end, tip=tip)
+
+
+def _end_labels(
+    lines: Sequence[Line], rows: Sequence[Row], x: Scale, y: Scale, at: dict[str, Any]
+) -> list[Layer]:
+    """The name of each arm to the right of where it ends."""
+    last = {row["strategy"]: row["y"] for row in rows}  # the last row of each arm wins
+    named = [line for line in lines if line.strategy in last]
+    places = spread([y.pixel(last[line.strategy]) for line in named], 18, 0, y.pixels)
+    dots, names = [], []
+    for line, place in zip(named, places, strict=True):
+        height = y.value(place)
+        dots.append(_styled(line, x=x.value(x.pixels + 14), y=height))
+        text = {"text": line.strategy, "colour": line.look.ink}
+        names.append({"x": x.value(x.pixels + 25), "y": height} | text)
+    return [
+        Layer(
+            dots,
+            alt.Chart()
+            .mark_point(size=40, opacity=1)
+            .encode(**at, color=COLOUR, fill=FILL, shape=SHAPE),
+        ),
+        Layer(
+            names,
+            alt.Chart()
+            .mark_text(align="left", baseline="middle")
+            .encode(**at, color=COLOUR, text=TEXT),
+        ),
+    ]

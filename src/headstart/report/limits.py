@@ -1,0 +1,90 @@
+"""What the answer cannot say, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.report import wording
+
+GLOSS = {
+    "linear": "pretrained, frozen; a linear head on the last stage's codes",
+    "svm": "pretrained, frozen; a linear SVM on the last stage's codes",
+    "linear-all-stages": "pretrained, frozen; a linear head on codes of every stage",
+    "frozen-random": "random, frozen; the control for what pretraining brings",
+    "partial": "pretrained; the last stages learn",
+    "fine-tune": "pretrained; the head learns first, then everything",
+    "scratch": "random; everything learns, on a longer schedule",
+    "scratch-gn": "random, with GroupNorm; everything learns, on a longer schedule",
+}
+
+
+def limits(answer: dict[str, Any]) -> list[str]:
+    """One statement for each thing that a reader might conclude and must not."""
+    return [
+        *_resolution(answer),
+        *_selection(answer),
+        *_rising(answer["arms"]),
+        *_without_result(answer["arms"]),
+        *_scope(answer["question"]),
+    ]
+
+
+def _resolution(answer: dict[str, Any]) -> list[str]:
+    said, profile, question = [], answer["profile"], answer["question"]
+    images, power = profile["splits"].get("validation"), profile.get("resolving_power")
+    if images and power:
+        said.append(
+            f"{wording.count(images)} validation images cannot separate arms that differ by less "
+            f"than about {100 * power:.1f} points: below that, arms are tied."
+        )
+    if question.get("seeds") == 1:
+        said.append(
+            "Every arm was run with one seed: how much another seed would move these numbers "
+            "was not measured."
+        )
+    return said
+
+
+def _selection(answer: dict[str, Any]) -> list[str]:
+    tested = any(arm.get("test") for arm in answer["arms"])
+    said = "The arms were compared on the validation images, so the best of them looks a little "
+    if tested:
+        return [f"{said}better there than it is; the test images, opened once, do not flatter it."]
+    return [f"{said}better there than it is; no test images were opened."]
+
+
+def _rising(arms: list[dict[str, Any]]) -> list[str]:
+    said = []
+    for arm in arms:
+        times = arm.get("steps_multiple") if arm["strategy"] != "fine-tune" else None
+        spent = f" after {times:.3g} times fine-tune's steps" if times else ""
+        if arm.get("still_rising"):
+            said.append(
+                f"{arm['strategy']} was still rising when it ended{spent}: its accuracy here is "
+                "a floor, and nothing here says that it would not catch up with more."
+            )
+    return said
+
+
+def _without_result(arms: list[dict[str, Any]]) -> list[str]:
+    missing = [arm for arm in arms if arm["state"] != "done"]
+    return [
+        f"{arm['strategy']} is {arm['state']}"
+        + (f": {arm['note']}" if arm.get("note") else "; it was not run to its end.")
+        for arm in missing
+    ]
+
+
+def _scope(question: dict[str, Any]) -> list[str]:
+    said = []
+    if question.get("backbone"):
+        size = f" at {question['image_size']} pixels" if question.get("image_size") else ""
+        said.append(
+            f"One backbone was asked about ({question['backbone']}{size}); another one, or another "
+            "size, may rank the strategies otherwise."
+        )
+    said.append(
+        "Seconds hold for the machine named above. FLOPs are counted from the network's layers, "
+        "not measured."
+    )
+    return said

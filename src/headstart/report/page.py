@@ -1,0 +1,89 @@
+"""report.html: one file that opens offline, asks for nothing and runs no script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from headstart import records
+from headstart.report import figures, palette
+from headstart.report.limits import GLOSS, limits
+from headstart.report.material import Material, gather
+from headstart.report.templating import environment
+
+
+def write(study_folder: Path) -> Path:
+    """Draw ``report.html`` in a study folder from its records, and return its path.
+
+    The same records give the same page. Nothing is run, and nothing but the page is written.
+
+    Raises:
+        HeadstartError: where the folder holds no readable study.json.
+    """
+    path = study_folder / "report.html"
+    records.write_text(path, render(gather(study_folder)))
+    return path
+
+
+def render(material: Material) -> str:
+    """The page as text."""
+    template = environment().get_template("report.html.j2")
+    page = template.render(_context(material))
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def _context(material: Material) -> dict[str, Any]:
+    answer = material.answer
+    chosen = next(
+        (arm for arm in material.arms if arm["strategy"] == answer["verdict"]["choice"]), None
+    )
+    other = next(
+        (
+            arm["strategy"]
+            for arm in material.arms
+            if arm["strategy"] != material.subject and material.judged(arm["strategy"])
+        ),
+        None,
+    )
+    headline, *rest = re.split(r"(?<=[.!?])\s+(?=[A-Z])", answer["verdict"]["sentence"], maxsplit=1)
+    records_of_arms = [seed.record for held in material.seeds.values() for seed in held]
+    return {
+        "answer": answer,
+        "question": answer["question"],
+        "profile": answer["profile"],
+        "verdict": answer["verdict"],
+        "headline": headline,
+        "standfirst": " ".join(rest),
+        "arms": material.arms,
+        "chosen": chosen,
+        "subject": material.subject,
+        "subject_seeds": len(material.judged(material.subject)) if material.subject else 0,
+        "other": other,
+        "looks": figures.looks(material),
+        "colours": palette.COLOURS,
+        "gloss": GLOSS,
+        "span": _span(material.arms),
+        "reach": max([1e-9] + [abs(p[end]) for p in answer["verdict"]["pairs"] for end in ENDS]),
+        "curves": figures.curves(material),
+        "costs": figures.cost(material),
+        "recall": figures.recall(material, other),
+        "class_lines": figures.class_lines(material, other),
+        "shown_classes": figures.SHOWN_CLASSES,
+        "confusion": figures.confusion_figure(material),
+        "confused": figures.confused(material),
+        "mistakes": figures.mistakes(material),
+        "study_yaml": material.question,
+        "trials": records_of_arms,
+        "protocols": sorted({record.protocol for record in records_of_arms}),
+        "limits": limits(answer),
+    }
+
+
+ENDS = ("low", "high")
+
+
+def _span(arms: list[dict[str, Any]]) -> tuple[float, float]:
+    """The accuracies between which the table draws its intervals."""
+    ends = [arm["metric"][end] for arm in arms if arm["metric"] for end in ENDS]
+    return (min(ends), max(max(ends), min(ends) + 1e-6)) if ends else (0.0, 1.0)

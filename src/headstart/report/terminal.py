@@ -1,0 +1,126 @@
+"""The answer in a terminal and in a notebook: a table and one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from headstart.report import wording
+from headstart.report.material import printable, ranked
+from headstart.report.templating import environment
+
+MARK = ">"
+
+
+def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -> None:
+    """Print the answer (the content of study.json): table, sentence, reasons, where things lie.
+
+    `folder` is the study's; without it nothing is said of where the report and the model lie.
+    Everything is legible at 80 columns and without colour.
+    """
+    console.print()
+    console.print(_table(answer))
+    for arm in ranked(answer):
+        for remark in _remarks(arm):
+            console.print(Text(f"  {arm['strategy']}: {printable(remark)}", style="yellow"))
+    console.print()
+    console.print(Text(answer["verdict"]["sentence"], style="bold"))
+    reasons = Table.grid(padding=(0, 1, 0, 0))
+    for reason in answer["verdict"]["reasons"]:
+        reasons.add_row("  -", Text(reason))
+    console.print(reasons)
+    console.print()
+    if folder is not None:
+        _where(answer, console, folder)
+
+
+def table(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """One plain row an arm, the most accurate first, ready for ``pandas.DataFrame``.
+
+    Shares are between 0 and 1, seconds and FLOPs those of one run (the mean over seeds);
+    `relative_flops` is over the chosen arm's, None where there is no choice.
+    """
+    chosen = _chosen(answer)
+    reference = chosen["cost"]["flops"] if chosen else 0
+    rows = []
+    for arm in ranked(answer):
+        metric, test, cost = arm["metric"] or {}, arm["test"] or {}, arm["cost"]
+        rows.append(
+            {
+                "strategy": arm["strategy"],
+                "chosen": arm is chosen,
+                "state": arm["state"],
+                "accuracy": metric.get("value"),
+                "low": metric.get("low"),
+                "high": metric.get("high"),
+                "test_accuracy": test.get("value"),
+                "steps": cost["steps"],
+                "seconds": cost["seconds"],
+                "flops": cost["flops"],
+                "relative_flops": cost["flops"] / reference if reference else None,
+                "still_rising": arm["still_rising"],
+                "note": arm["note"],
+            }
+        )
+    return rows
+
+
+def to_html(answer: dict[str, Any]) -> str:
+    """A small table and the sentence, for a notebook; every text in it is escaped."""
+    template = environment().get_template("notebook.html.j2")
+    chosen = _chosen(answer)
+    return template.render(arms=ranked(answer), verdict=answer["verdict"], chosen=chosen)
+
+
+def _chosen(answer: dict[str, Any]) -> dict[str, Any] | None:
+    choice = answer["verdict"]["choice"]
+    return next((arm for arm in answer["arms"] if arm["strategy"] == choice), None)
+
+
+def _table(answer: dict[str, Any]) -> Table:
+    chosen = _chosen(answer)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    drawn.add_column("", no_wrap=True)
+    drawn.add_column("strategy", overflow="fold")
+    drawn.add_column("accuracy", justify="right", no_wrap=True)
+    for title in ("steps", "time", "compute" if chosen else "FLOPs"):
+        drawn.add_column(title, justify="right", no_wrap=True)
+    for arm in ranked(answer):
+        cost, ours = arm["cost"], arm is chosen
+        spent = (
+            wording.ratio(cost["flops"], chosen["cost"]["flops"])
+            if chosen
+            else wording.large(cost["flops"])
+        )
+        cells = (
+            MARK if ours else "",
+            arm["strategy"],
+            wording.metric(arm["metric"]),
+            wording.steps(cost["steps"]) if arm["metric"] else wording.count(cost["steps"]),
+            wording.duration(cost["seconds"]),
+            spent,
+        )
+        drawn.add_row(*(Text(cell) for cell in cells), style="bold" if ours else "")
+    return drawn
+
+
+def _remarks(arm: dict[str, Any]) -> list[str]:
+    remarks = [arm["state"]] if arm["state"] != "done" else []
+    remarks += ["still rising when it ended"] if arm["still_rising"] else []
+    note = arm["note"]
+    if remarks and note and note not in remarks:
+        return [f"{', '.join(remarks)}; {note}"]
+    return [", ".join(remarks)] if remarks else [note] if note else []
+
+
+def _where(answer: dict[str, Any], console: Console, folder: Path) -> None:
+    lies = [("report", folder / "report.html")]
+    if answer["model"]:
+        lies.append(("model", folder / answer["model"]))
+    for name, path in lies:
+        console.print(Text(f"{name:<7} {path}"), soft_wrap=True)
