@@ -97,24 +97,28 @@ class Setting:
         return self._codes[key]
 
     def fit_head(self, strategy: Strategy, seed: int, chain: Chain) -> HeadFit:
-        """The strategy's head, solved on the training codes; once for each start and kind.
+        """The strategy's head, solved on the training codes; once for each start and kind."""
+        key = (self._start_key(strategy, seed), strategy.head, strategy.codes)
+        if key not in self._fits:
+            codes = select(self.codes(strategy, seed, chain).train, strategy.codes)
+            self._fits[key] = self.solve(strategy, codes)
+        return self._fits[key]
+
+    def solve(self, strategy: Strategy, codes: npt.NDArray[np.float32]) -> HeadFit:
+        """A head solved on codes [n, D] of the training images.
 
         Its penalty is chosen by cross-validation inside the training images, with the study's
         seed: the validation split is not looked at.
         """
-        key = (self._start_key(strategy, seed), strategy.head, strategy.codes)
-        if key not in self._fits:
-            codes = select(self.codes(strategy, seed, chain).train, strategy.codes)
-            positions = self.data.training
-            fit = fit_svm if strategy.head == "svm" else fit_logistic
-            self._fits[key] = fit(
-                codes,
-                self.data.labels(positions),
-                len(self.data.dataset.classes),
-                seed=self.seed,
-                groups=self.duplicates[positions],
-            )
-        return self._fits[key]
+        positions = self.data.training
+        fit = fit_svm if strategy.head == "svm" else fit_logistic
+        return fit(
+            codes,
+            self.data.labels(positions),
+            len(self.data.dataset.classes),
+            seed=self.seed,
+            groups=self.duplicates[positions],
+        )
 
     def _start_key(self, strategy: Strategy, seed: int) -> str:
         drawn = strategy.starts != {"pretrained"}

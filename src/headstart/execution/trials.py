@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from headstart.backbones import Chain, batchnorm_to_groupnorm
+from headstart.backbones import LAST, Chain, batchnorm_to_groupnorm
 from headstart.errors import HeadstartError
 from headstart.execution.machine import machine, versions
 from headstart.execution.setting import (
@@ -22,7 +22,7 @@ from headstart.execution.setting import (
     select,
     study_folder,
 )
-from headstart.features import HeadFit, LinearHead
+from headstart.features import HeadFit, LinearHead, extract
 from headstart.records import (
     CurvePoint,
     Predictions,
@@ -37,6 +37,7 @@ from headstart.records import (
 from headstart.strategies import Strategy, defaults, describe, resolve
 from headstart.tasks import Classification, measures
 from headstart.training import DivergedError, Hooks, Recipe, StoppedError, checkpoint, train
+from headstart.training.averaging import estimate_batchnorm
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
         flops=setting.flops,
         evaluate_every=10**9 if sweep else every,
         schedule=setting.schedule,
-        freeze_batchnorm=pretrained and setting.batch < defaults.SMALL_BATCH,
+        freeze_batchnorm=strategy.batchnorm == "frozen",
         extension_limit=1.0 if sweep else setting.extension_limit,
         early_stop=not sweep,
     )
@@ -139,7 +140,11 @@ def _prepare(trial: Trial, setting: Setting) -> tuple[Chain, HeadFit | None]:
     """The chain as the trial begins: weights, normalization, head."""
     strategy = trial.strategy
     chain = setting.begin(strategy, trial.seed)
-    fit = None if strategy.head == "new" else setting.fit_head(strategy, trial.seed, chain)
+    fit = None
+    if strategy.head != "new" and strategy.trains and strategy.batchnorm == "live":
+        fit = _solve_with_live_statistics(trial, setting, chain)
+    elif strategy.head != "new":
+        fit = setting.fit_head(strategy, trial.seed, chain)
     chain.replace_classifier(len(setting.data.dataset.classes), trial.seed)
     if strategy.norm == "group" and not batchnorm_to_groupnorm(chain.network):
         raise HeadstartError(
@@ -149,6 +154,27 @@ def _prepare(trial: Trial, setting: Setting) -> tuple[Chain, HeadFit | None]:
     if fit is not None and fits_classifier(strategy):
         set_classifier(chain, fit.head)
     return chain.to(memory_format=torch.channels_last), fit
+
+
+def _solve_with_live_statistics(trial: Trial, setting: Setting, chain: Chain) -> HeadFit:
+    """A head for the codes that the network will give while its BatchNorm follows the batches.
+
+    A head solved on the pretrained statistics does not fit them: on images unlike the source its
+    loss began 50 times higher.
+    """
+    data = setting.data
+    task = _task(trial, setting, chain)
+    chain.learn({row.stage for row in resolve(trial.strategy, setting.stages) if row.shares[0]})
+    estimate_batchnorm(chain, task.statistics())
+    codes = extract(
+        chain, data.dataset, data.store, data.training, [LAST], image_size=data.image_size
+    )
+    return setting.solve(trial.strategy, codes[LAST])
+
+
+def _task(trial: Trial, setting: Setting, chain: Chain) -> Classification:
+    device = setting.fabric.device
+    return Classification(setting.data, chain, batch=setting.batch, seed=trial.seed, device=device)
 
 
 def fits_classifier(strategy: Strategy) -> bool:
@@ -198,13 +224,7 @@ def _train(
     begun = time.perf_counter()
     chain, fit = _prepare(trial, setting)
     prepared = time.perf_counter() - begun
-    task = Classification(
-        setting.data,
-        chain,
-        batch=setting.batch,
-        seed=trial.seed,
-        device=setting.fabric.device,
-    )
+    task = _task(trial, setting, chain)
     plan = recipe(trial, setting)
     outcome = train(chain, task, plan, folder, setting.fabric, hooks)
     chain.eval()
@@ -227,6 +247,7 @@ def _train(
             "ledger": ledger,
             "accuracy": accuracy,
             "loss": loss,
+            "planned_steps": outcome.planned_steps,
             "still_rising": outcome.still_rising,
             "events": [*_notices(setting, plan), *outcome.events],
             "chosen": chosen | ({"penalty": fit.penalty} if fit else {}),
@@ -236,11 +257,9 @@ def _train(
 
 def _notices(setting: Setting, plan: Recipe) -> list[str]:
     """What a reader must know about normalization at small batches (rule 7)."""
-    if setting.batch >= defaults.SMALL_BATCH:
+    if plan.freeze_batchnorm or setting.batch >= defaults.SMALL_BATCH:
         return []
-    if plan.freeze_batchnorm:
-        return [f"BatchNorm kept its pretrained statistics: batches of {setting.batch} are small"]
-    return [f"normalization learned from batches of {setting.batch}; prefer GroupNorm"]
+    return [f"normalization learned from batches of {setting.batch}: prefer GroupNorm (scratch-gn)"]
 
 
 def _save_head(folder: Path, head: LinearHead) -> None:

@@ -45,9 +45,16 @@ def named(name: str, stages: Sequence[str]) -> Strategy:
         "frozen-random": Strategy(name="frozen-random", start="random"),
         "partial": Strategy(name="partial", phases=(last,)),
         "fine-tune": Strategy(name="fine-tune", phases=(everything,)),
-        "scratch": Strategy(name="scratch", start="random", head="new", phases=(long,)),
+        "scratch": Strategy(
+            name="scratch", start="random", head="new", batchnorm="live", phases=(long,)
+        ),
         "scratch-gn": Strategy(
-            name="scratch-gn", start="random", head="new", norm="group", phases=(long,)
+            name="scratch-gn",
+            start="random",
+            head="new",
+            norm="group",
+            batchnorm="live",
+            phases=(long,),
         ),
     }
     if name not in known:

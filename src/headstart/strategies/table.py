@@ -34,6 +34,7 @@ class Strategy(BaseModel):
     head: Literal["logistic", "svm", "new"] = "logistic"  # solved on codes, or drawn anew
     codes: Literal["last", "all"] = "last"  # what a solved head reads: the last stage, or every one
     norm: Literal["own", "group"] = "own"  # BatchNorm as the network has it, or GroupNorm instead
+    batchnorm: Literal["frozen", "live"] = "frozen"  # statistics as loaded, or of each batch
     phases: tuple[Phase, ...] = ()
 
     @model_validator(mode="after")
@@ -44,6 +45,8 @@ class Strategy(BaseModel):
             raise ValueError("codes: all needs a head of its own, so it cannot have phases")
         if self.phases and self.head == "svm":
             raise ValueError("head: svm reads unit-norm codes and cannot be trained further")
+        if self.phases and self.start == "random" and self.batchnorm == "frozen":
+            raise ValueError("start: random has no statistics to freeze; say batchnorm: live")
         if self.norm == "group" and self.start != "random":
             raise ValueError("norm: group needs start: random, BatchNorm weights do not fit it")
         return self

@@ -119,9 +119,7 @@ class _Run:
         estimate_batchnorm(self.chain, self.task.statistics())
         last = self.points[-1]
         self._tick()
-        return Outcome(
-            self.ledger, self.planned, last.loss, last.accuracy, self.rising, self.events
-        )
+        return Outcome(self.ledger, self.total, last.loss, last.accuracy, self.rising, self.events)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -79,7 +79,7 @@ class Outcome:
     """What a finished run gives back; the network holds the averaged weights."""
 
     ledger: Ledger
-    planned_steps: int
+    planned_steps: int  # after extensions and early ends
     loss: float
     accuracy: float
     still_rising: bool

@@ -1,0 +1,193 @@
+"""Heads that are solved, not trained: convex problems on codes.
+
+`fit_logistic` is the arm *linear*, `fit_svm` the arm *svm*. Both choose their penalty by
+cross-validation inside the training codes they are given, and then solve once more on all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import HeadstartError
+from headstart.features.solvers import CrossEntropy, SquaredHinge, softmax
+from headstart.features.solvers_path import PenaltyPath, Recipe
+from headstart.features.solvers_selection import (
+    Candidate,
+    best_of,
+    judge,
+    search_logistic,
+    search_svm,
+    stratified_folds,
+)
+
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+TOLERANCE = 1e-5
+UNTESTED_PENALTY = 1.0  # scikit-learn's default, where there is nothing to cross-validate on
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """What maps a code to a score for each class."""
+
+    weight: Floats  # [classes, dims], acts on codes as extracted: standardization is folded in
+    bias: Floats  # [classes]
+    unit_norm: bool = False  # codes are scaled to unit length first
+
+    def scores(self, codes: npt.NDArray[Any]) -> Floats:
+        """Logits [n, classes] of codes [n, dims]."""
+        codes = np.asarray(codes, np.float32)
+        return (_unit_length(codes) if self.unit_norm else codes) @ self.weight.T + self.bias
+
+    def probabilities(self, codes: npt.NDArray[Any]) -> Floats:
+        """Softmax of the scores, [n, classes]."""
+        return np.asarray(softmax(self.scores(codes)), np.float32)
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """A solved head, and how its penalty was chosen."""
+
+    head: LinearHead
+    penalty: float  # C as in scikit-learn: it multiplies the sum of the losses
+    cross_validation: list[dict[str, float]]  # penalty, accuracy and loss, by rising penalty
+
+
+def fit_logistic(
+    codes: npt.NDArray[Any],
+    labels: Labels,
+    classes: int,
+    *,
+    seed: int,
+    groups: npt.NDArray[np.generic] | None = None,
+    folds: int = 3,
+    tolerance: float = TOLERANCE,
+) -> HeadFit:
+    """Multinomial logistic regression with an L2 penalty on standardized codes.
+
+    codes [n, dims], labels [n] in 0 .. classes - 1. Images of one entry of `groups` [n] are never
+    split between folds. The objective, and so C, is scikit-learn's ``LogisticRegression``, bias
+    not penalized. Each solution is within about `tolerance` (nats an image) of the least objective.
+    Means and deviations come from the images a head is fitted on, in every fold anew.
+
+    Where cross-validation can tell nothing (no class has two images, or there is one group), C is
+    1. A class without a training image is never predicted.
+
+    Raises HeadstartError when there are no codes or a code holds NaN or infinity.
+    Source: DINOv2 ``eval/log_regression.py`` (range of C); CLIP, appendix A.3 (local search).
+    """
+    return _fit(_LOGISTIC, codes, labels, classes, seed, groups, folds, tolerance)
+
+
+def fit_svm(
+    codes: npt.NDArray[Any],
+    labels: Labels,
+    classes: int,
+    *,
+    seed: int,
+    groups: npt.NDArray[np.generic] | None = None,
+    folds: int = 3,
+    tolerance: float = TOLERANCE,
+) -> HeadFit:
+    """Support vector machines, one class against all, squared hinge, on codes of unit length.
+
+    Arguments, errors and degenerate cases as in `fit_logistic`. The objective is scikit-learn's
+    ``LinearSVC``, except that the bias is not penalized (there: the limit of a large
+    ``intercept_scaling``). Margins are no probabilities, so weights and biases are multiplied by
+    the one number (Platt scaling without an offset; Guo et al. 2017, section 4.2, call its inverse
+    the temperature) that makes the softmax of the held-out margins likeliest: no answer changes.
+
+    Source: VISSL, linear SVM benchmark (unit length, C, 3 folds; Goyal et al. 2019).
+    """
+    return _fit(_SVM, codes, labels, classes, seed, groups, folds, tolerance)
+
+
+_LOGISTIC = Recipe(unit_norm=False, standardize=True, loss=CrossEntropy)
+_SVM = Recipe(unit_norm=True, standardize=False, loss=lambda own: SquaredHinge(2 * own - 1))
+
+
+def _fit(
+    recipe: Recipe,
+    codes: npt.NDArray[Any],
+    labels: Labels,
+    classes: int,
+    seed: int,
+    groups: npt.NDArray[np.generic] | None,
+    folds: int,
+    tolerance: float,
+) -> HeadFit:
+    codes, labels = _checked(codes, labels, classes, groups)
+    if recipe.unit_norm:
+        codes = _unit_length(codes)
+    held_out = stratified_folds(labels, groups, folds, seed)
+    tried = _cross_validate(recipe, codes, labels, classes, held_out, tolerance)
+    best = best_of(tried) if tried else Candidate(UNTESTED_PENALTY, 0, 0.0, 0.0)
+    weight, bias = PenaltyPath(recipe, codes, labels, classes, tolerance).solve(best.penalty)
+    head = LinearHead(
+        np.asarray(weight * best.sharpness, np.float32),
+        np.asarray(bias * best.sharpness, np.float32),
+        recipe.unit_norm,
+    )
+    rows = [{"penalty": c.penalty, "accuracy": c.accuracy, "loss": c.loss} for c in tried]
+    return HeadFit(head, best.penalty, rows)
+
+
+def _cross_validate(
+    recipe: Recipe,
+    codes: Floats,
+    labels: Labels,
+    classes: int,
+    held_out: list[npt.NDArray[np.bool_]],
+    tolerance: float,
+) -> list[Candidate]:
+    """Every penalty that the recipe's search tries; none where no fold can say anything."""
+    if not any(np.isin(labels[held], labels[~held]).any() for held in held_out):
+        return []
+    paths = [
+        PenaltyPath(recipe, codes[~held], labels[~held], classes, tolerance) for held in held_out
+    ]
+
+    def evaluate(penalty: float) -> Candidate:
+        scores = np.empty((len(codes), classes))
+        for path, held in zip(paths, held_out, strict=True):
+            weight, bias = path.solve(penalty)
+            scores[held] = codes[held] @ weight.T + bias
+        return judge(penalty, scores, labels, calibrate=recipe.unit_norm)
+
+    search = search_svm if recipe.unit_norm else search_logistic
+    return search(evaluate)
+
+
+def _checked(
+    codes: npt.NDArray[Any], labels: Labels, classes: int, groups: npt.NDArray[Any] | None
+) -> tuple[Floats, Labels]:
+    """Codes as float32 and labels as int64, or an error that names what is wrong."""
+    codes, labels = np.asarray(codes, np.float32), np.asarray(labels, np.int64)
+    if (
+        codes.ndim != 2
+        or len(codes) != len(labels)
+        or len(codes) != len(labels if groups is None else groups)
+    ):
+        raise ValueError(f"codes {codes.shape} and labels {labels.shape} do not belong together")
+    if len(codes) == 0:
+        raise HeadstartError("There are no training images to fit a head on: label some.")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels span {labels.min()} .. {labels.max()}, not 0 .. {classes - 1}")
+    broken = np.flatnonzero(~np.isfinite(codes).all(axis=1))
+    if len(broken):
+        raise HeadstartError(
+            f"Training code {broken[0]} holds NaN or infinity ({len(broken)} of {len(codes)} codes "
+            "do). Look at that image, and at the weights that made the code."
+        )
+    return codes, labels
+
+
+def _unit_length(codes: Floats) -> Floats:
+    """Codes [n, d] of length 1; a code of zeros stays as it is."""
+    lengths = np.linalg.norm(codes.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(codes / np.where(lengths > 0, lengths, 1), np.float32)
