@@ -1,7 +1,19 @@
 """Trials and their records."""
 
+from headstart.execution.costs import Costs, measure_costs
 from headstart.execution.machine import fabric, machine, versions
-from headstart.execution.setting import Setting, unit_numbers
+from headstart.execution.setting import Setting, digest_of, unit_numbers
 from headstart.execution.trials import Trial, run
 
-__all__ = ["Setting", "Trial", "fabric", "machine", "run", "unit_numbers", "versions"]
+__all__ = [
+    "Costs",
+    "Setting",
+    "Trial",
+    "digest_of",
+    "fabric",
+    "machine",
+    "measure_costs",
+    "run",
+    "unit_numbers",
+    "versions",
+]

@@ -12,7 +12,6 @@ SWEEP = (1 / 3, 1.0, 3.0)  # rate factors; the same three for every arm that lea
 SWEEP_SHARE = 1 / 8  # length of a sweep run as a share of the arm's steps
 
 SCRATCH_STEPS = 3.0  # x the fine-tune steps: where COCO caught up (He et al. 2018, figure 1)
-SCRATCH_LIMIT = 2.0  # x its planned steps: how far a rising curve is followed with --steps
 
 FIRST_STAGE_SHARE = 0.1  # the stem's rate against the head's (ResNet practice: 0.1 x the head)
 
@@ -45,6 +44,11 @@ def steps(train_images: int, batch: int) -> int:
     bit = 500 if train_images < 20_000 else 10_000 if train_images < 500_000 else 20_000
     passes = math.ceil(30 * train_images / batch)
     return max(100, min(bit * max(1, 512 // (8 * batch)), passes))
+
+
+def sweep_unit(unit: int) -> int:
+    """Step unit of a sweep run: an eighth of the arm's, at least 4 so that a rate shows."""
+    return min(unit, max(4, round(unit * SWEEP_SHARE)))
 
 
 def rate(*, pretrained: bool, batch: int) -> float:

@@ -1,0 +1,107 @@
+"""The public verbs: a few lines each, everything else has its room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstart.models import Model
+from headstart.models import load as load_model
+from headstart.strategies import SOLVED
+from headstart.study import Listener, Result, conduct, parse_budget, question_from
+
+Data = str | Path
+
+
+def compare(
+    data: Data,
+    *,
+    backbone: str = "efficientnet_lite0",
+    weights: str | Path = "pretrained",
+    strategies: Sequence[str] | None = None,
+    budget: str | float | None = None,
+    steps: int | None = None,
+    seeds: int | None = None,
+    image_size: int | None = None,
+    batch_size: int | None = None,
+    schedule: str = "trapezoid",
+    delta: float = 0.01,
+    seed: int = 0,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+) -> Result:
+    """Measure which strategy to use on your own images, and train the model.
+
+    Args:
+        data: a folder, a manifest (CSV or Parquet), ``digits``, ``shapes``, ``torchvision:NAME``
+            or ``hf:NAME``.
+        backbone: ``efficientnet_lite0``, ``timm/NAME`` or ``torchvision/NAME``.
+        weights: what "pretrained" means: the published weights, or a local file.
+        strategies: names (see `headstart.strategies.NAMES`) or YAML files of your own.
+        budget: wall clock for everything: ``"10m"``, or seconds. Ten minutes where neither
+            `budget` nor `steps` is given.
+        steps: fine-tuning steps instead of a budget; scratch takes at least 3 x as many.
+        seeds: repetitions of every arm with something random in it.
+        image_size: pixels; by default the network's own, less for small images.
+        batch_size: images a step.
+        schedule: ``"trapezoid"`` or ``"fixed-tail"`` (He et al. 2018).
+        delta: differences in accuracy below it do not matter to you.
+        seed: of the splits and of everything that is drawn.
+        out: the study's folder; the same call with the same folder continues it.
+        listener: told what happens meanwhile.
+
+    Returns:
+        The `Result`: ``.sentence``, ``.table()``, ``.model()``, ``.answer`` (study.json).
+
+    Raises:
+        HeadstartError: for bad input, before anything is written.
+    """
+    seconds = parse_budget(budget) if isinstance(budget, str) else budget
+    if seconds is None and steps is None:
+        seconds = 600.0
+    asked = question_from(
+        data=str(data),
+        backbone=backbone,
+        weights=str(weights),
+        strategies=None if strategies is None else list(strategies),
+        budget_seconds=seconds,
+        steps=steps,
+        seeds=seeds,
+        image_size=image_size,
+        batch_size=batch_size,
+        schedule=schedule,
+        delta=delta,
+        seed=seed,
+    )
+    return conduct(asked, default_out(data) if out is None else Path(out), listener)
+
+
+def probe(data: Data, **options: object) -> Result:
+    """Only what needs no training steps: heads solved on frozen features. See `compare`."""
+    options.setdefault("strategies", list(SOLVED))
+    options.setdefault("out", default_out(data, "probe"))
+    return compare(data, **options)  # type: ignore[arg-type]
+
+
+def fine_tune(data: Data, **options: object) -> Result:
+    """Fine-tune everything: the head solved first, then all stages. See `compare`."""
+    options.setdefault("out", default_out(data, "fine-tune"))
+    return compare(data, **{**options, "strategies": ["fine-tune"]})  # type: ignore[arg-type]
+
+
+def train_from_scratch(data: Data, **options: object) -> Result:
+    """Train from random weights, for as long as the curve rises. See `compare`."""
+    options.setdefault("out", default_out(data, "scratch"))
+    return compare(data, **{**options, "strategies": ["scratch"]})  # type: ignore[arg-type]
+
+
+def load(model: str | Path) -> Model:
+    """A model that a study wrote (its ``best`` folder), ready to predict."""
+    folder = Path(model)
+    return load_model(folder / "best" if (folder / "best").is_dir() else folder)
+
+
+def default_out(data: Data, verb: str = "compare") -> Path:
+    """``headstart-NAME-VERB`` in the current folder."""
+    name = Path(str(data).replace(":", "-")).resolve().stem or "study"
+    return Path(f"headstart-{name}-{verb}")

@@ -1,0 +1,16 @@
+"""Study: the question, its plan, its run, and its answer."""
+
+from headstart.study.conduct import conduct
+from headstart.study.listener import Listener
+from headstart.study.question import ArmPlan, Question, parse_budget, question_from
+from headstart.study.result import Result
+
+__all__ = [
+    "ArmPlan",
+    "Listener",
+    "Question",
+    "Result",
+    "conduct",
+    "parse_budget",
+    "question_from",
+]

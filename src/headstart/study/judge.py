@@ -1,0 +1,217 @@
+"""From records to the answer: study.json, the model that is taken home, the report."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from headstart import models
+from headstart.backbones import load, profile
+from headstart.data import Dataset
+from headstart.evidence.arms import ArmEvidence, PlannedArm, gather
+from headstart.evidence.ledger import PretrainingCost, starts_pretrained
+from headstart.evidence.mistakes import confidently_wrong
+from headstart.evidence.statistics import Estimate, accuracy_estimate, resolving_power
+from headstart.execution import machine, versions
+from headstart.records import Predictions, read_predictions, read_trial, replacing, write_json
+from headstart.study.plan import Study
+from headstart.tasks import measures
+from headstart.verdict.answer import StudyAnswer, answer
+from headstart.verdict.decide import Verdict, decide
+
+THUMBNAIL = 160  # pixels, longer side
+SHOWN_MISTAKES = 24
+
+
+def judge(study: Study) -> StudyAnswer:
+    """Read the records and write everything that a finished or stopped study leaves.
+
+    The test split is opened once, for the arm that was chosen, and only when every arm is done
+    or explained; its result is kept in test.json.
+    """
+    gathered = gather(
+        study.folder,
+        study.resolved.protocol,
+        [_planned(arm) for arm in study.resolved.arms],
+        pretraining=PretrainingCost(forward_flops=_pretraining_flops(study)),
+    )
+    arms = gathered.arms
+    verdict = decide(arms, delta=study.asked.delta, seed=study.asked.seed)
+    chosen = next((a for a in arms if a.strategy == verdict.choice), None)
+    _write_validation(study)
+    tests: dict[str, Estimate] = {}
+    if chosen is not None:
+        _write_thumbnails(study, chosen)
+        complete = all(arm.state != "unfinished" for arm in arms)
+        tests = _take_home(study, chosen, open_test=complete)
+    result = answer(
+        question=_question(study),
+        profile=_profile(study, gathered.warnings),
+        arms=arms,
+        verdict=verdict,
+        tests=tests,
+        model="best" if chosen is not None else None,
+        versions=versions(),
+        machine=machine(study.setting.fabric.device),
+    )
+    write_json(study.folder / "study.json", result.to_json())
+    return result
+
+
+def _planned(arm: Any) -> PlannedArm:
+    return PlannedArm(
+        strategy=arm.strategy.name,
+        seeds=tuple(arm.seeds),
+        start_pretrained=starts_pretrained({"start": arm.strategy.start}),
+        note=arm.note,
+        state=arm.state,
+    )
+
+
+def _pretraining_flops(study: Study) -> float:
+    """Forward FLOPs of an image at 224 px, where the accounting of pretraining is made."""
+    chain = load(study.setting.backbone, study.setting.weights)
+    size = 224 if chain.preprocessing.image_size >= 224 else chain.preprocessing.image_size
+    return sum(row.flops for row in profile(chain, size))
+
+
+def _question(study: Study) -> dict[str, Any]:
+    asked, resolved = study.asked, study.resolved
+    units = [arm.unit for arm in resolved.arms if arm.unit]
+    return {
+        "data": asked.data,
+        "backbone": asked.backbone,
+        "weights": asked.weights,
+        "strategies": [arm.strategy.name for arm in resolved.arms],
+        "budget_seconds": asked.budget_seconds,
+        "steps": asked.steps,
+        "step_unit": max(units) if units else None,
+        "seeds": resolved.seeds,
+        "seed": asked.seed,
+        "image_size": resolved.image_size,
+        "batch_size": resolved.batch_size,
+        "schedule": asked.schedule,
+        "delta": asked.delta,
+        "protocol": resolved.protocol,
+    }
+
+
+def _profile(study: Study, warnings: list[str]) -> dict[str, Any]:
+    dataset, splits = study.dataset, study.splits
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    return {
+        "images": len(dataset),
+        "classes": list(dataset.classes),
+        "splits": splits.summary(),
+        "splits_made": list(splits.made),
+        "resolving_power": resolving_power(max(1, len(splits.validation))),
+        "warnings": [*dataset.warnings, *splits.warnings, *warnings],
+        "images_per_class": {
+            name: int(count) for name, count in zip(dataset.classes, counts, strict=True)
+        },
+        "pretraining_licence": study.setting.reference.origin.licence,
+    }
+
+
+def _write_validation(study: Study) -> None:
+    positions = study.splits.validation
+    ids = np.array([study.dataset.ids[int(p)] for p in positions], dtype=np.str_)
+    with replacing(study.folder / "validation.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, indices=positions, ids=ids, labels=study.dataset.labels[positions])
+
+
+def _write_thumbnails(study: Study, arm: ArmEvidence) -> None:
+    """Small copies of the validation images that the chosen arm is most confidently wrong on."""
+    predictions = read_predictions(study.folder / "trials" / arm.trials[0])
+    if predictions is None:
+        return
+    for mistake in confidently_wrong(predictions, SHOWN_MISTAKES):
+        path = study.folder / "thumbnails" / f"{mistake.index}.jpg"
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_bytes(_thumbnail(study.dataset, mistake.index))
+
+
+def _thumbnail(dataset: Dataset, index: int) -> bytes:
+    image = dataset.source.read(index)
+    if max(image.size) < THUMBNAIL // 2:  # tiny images are enlarged in whole pixels
+        factor = THUMBNAIL // max(image.size)
+        size = (image.width * factor, image.height * factor)
+        image = image.resize(size, Image.Resampling.NEAREST)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, Estimate]:
+    """Write ``best/``: the chosen arm's first seed, as it was trained (none is picked by score)."""
+    key = arm.trials[0]
+    opened = _read_test(study, key)
+    model_file = study.folder / "best" / "model.json"
+    record = read_trial(study.folder / "trials" / key)
+    assert record is not None
+    assert record.accuracy is not None
+    validation = asdict(arm.accuracy) if arm.accuracy else {}
+    metrics: dict[str, Any] = {
+        "validation": {**validation, "accuracy": record.accuracy},
+        "test": opened and asdict(opened[1]),
+    }
+
+    def save() -> None:
+        models.save(
+            study.folder / "best",
+            study=study.folder,
+            record=record,
+            backbone=study.setting.backbone,
+            weights=study.setting.weights,
+            classes=study.dataset.classes,
+            preprocessing=study.setting.reference.preprocessing.at(study.resolved.image_size),
+            metrics=metrics,
+            provenance={"data": study.asked.data, "fingerprint": study.resolved.fingerprint},
+        )
+
+    if opened is None and open_test and len(study.splits.test):
+        metrics["test"] = None
+        save()
+        opened = _open_test(study, key)
+        metrics["test"] = asdict(opened[1])
+        save()
+    elif not model_file.exists() or json.loads(model_file.read_text()).get("trial") != key:
+        save()
+    return {arm.strategy: opened[1]} if opened else {}
+
+
+def _read_test(study: Study, key: str) -> tuple[str, Estimate] | None:
+    path = study.folder / "test.json"
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["trial"] != key:
+        return None
+    return key, Estimate(**content["accuracy"])
+
+
+def _open_test(study: Study, key: str) -> tuple[str, Estimate]:
+    """Measure the model that was saved on the test split, and remember that it was opened."""
+    predictions = _predict_test(study)
+    estimate = accuracy_estimate(predictions.correct[None])
+    loss, _ = measures(predictions)
+    content = {"trial": key, "accuracy": asdict(estimate), "loss": loss}
+    write_json(study.folder / "test.json", content)
+    return key, estimate
+
+
+def _predict_test(study: Study) -> Predictions:
+    positions = study.splits.test
+    model = models.load(study.folder / "best")
+    scores = model.score(study.setting.data.store, positions)
+    return Predictions(positions, study.dataset.labels[positions], scores)
+
+
+__all__ = ["Verdict", "judge"]

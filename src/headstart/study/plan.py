@@ -1,0 +1,235 @@
+"""From a question to a plan: sizes, batches, timed steps, and what the budget allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from headstart.backbones import load
+from headstart.data import Dataset, ImageStore, Splits, make_splits, near_duplicates, open_dataset
+from headstart.errors import HeadstartError
+from headstart.execution import Costs, Setting, Trial, fabric, measure_costs, unit_numbers
+from headstart.strategies import NAMES, Strategy, choose, defaults
+from headstart.study.listener import Listener
+from headstart.study.question import ArmPlan, Question, Resolved, StudyFile, require_same
+from headstart.tasks import Data
+
+MINIMUM_UNIT = 8  # fewer fine-tuning steps than this show nothing
+MOST_SEEDS = 3  # where the user says nothing and the budget allows
+RESERVE = 0.85  # of the budget is planned; the rest covers estimates and judging
+WITHOUT_BUDGET = 2.0  # x its steps that a rising scratch arm may take when only --steps is given
+WITH_BUDGET = 4.0  # x its steps while the budget lasts
+
+
+@dataclass
+class Study:
+    """A question with its data, its setting and its plan: ready to run."""
+
+    asked: Question
+    resolved: Resolved
+    setting: Setting
+    folder: Path
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images."""
+        return self.setting.data.dataset
+
+    @property
+    def splits(self) -> Splits:
+        """Which image is in which split."""
+        return self.setting.data.splits
+
+
+def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> Study:
+    """Open the data and the backbone, and plan; or take up the plan that lies in `folder`.
+
+    Raises HeadstartError for bad input, before anything is written.
+    """
+    existing = StudyFile.read(folder)
+    if existing is not None:
+        require_same(asked, existing.asked, folder)
+    elif folder.exists() and any(folder.iterdir()):
+        raise HeadstartError(
+            f"{folder} is not empty and holds no study. Choose another --out, or empty it."
+        )
+    begun = time.perf_counter()
+    dataset = open_dataset(asked.data, seed=asked.seed)
+    splits = make_splits(dataset, seed=asked.seed)
+    if existing is not None and existing.resolved.fingerprint != dataset.fingerprint():
+        raise HeadstartError(
+            f"{asked.data} has changed since the study in {folder} was begun. "
+            "Choose another --out for the data as they are now."
+        )
+    setting = _setting(asked, dataset, splits)
+    if existing is not None:
+        return Study(asked, existing.resolved, setting, folder)
+    strategies, notes = _strategies(asked, setting)
+    if listener is not None and asked.budget_seconds is not None:
+        listener.on_stage("timing a few steps of each arm")
+    arms, seeds = _plan(asked, setting, strategies, notes)
+    resolved = Resolved(
+        images=len(dataset),
+        fingerprint=dataset.fingerprint(),
+        protocol=setting.protocol,
+        image_size=setting.data.image_size,
+        batch_size=setting.batch,
+        seeds=seeds,
+        arms=arms,
+        planning_seconds=time.perf_counter() - begun,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    StudyFile(asked=asked, resolved=resolved, schema=1).write(folder)
+    return Study(asked, resolved, setting, folder)
+
+
+def _setting(asked: Question, dataset: Dataset, splits: Splits) -> Setting:
+    chain = load(asked.backbone, asked.weights)
+    typical = int(np.median(dataset.sizes.min(axis=1)))
+    size = asked.image_size or defaults.image_size(chain.preprocessing.image_size, typical)
+    device = fabric()
+    gpu = device.device.type == "cuda"
+    batch = asked.batch_size or defaults.batch_size(len(splits.train), gpu=gpu)
+    if batch > len(splits.train):
+        raise HeadstartError(
+            f"--batch-size {batch} is more than the {len(splits.train)} training images."
+        )
+    store = ImageStore(dataset, chain.preprocessing.at(size))
+    return Setting(
+        data=Data(dataset, splits, store, size, splits.train),
+        backbone=asked.backbone,
+        weights=asked.weights,
+        batch=batch,
+        seed=asked.seed,
+        schedule=asked.schedule,
+        extension_limit=WITHOUT_BUDGET if asked.budget_seconds is None else WITH_BUDGET,
+        fabric=device,
+        duplicates=_units(dataset),
+    )
+
+
+def _units(dataset: Dataset) -> npt.NDArray[np.int64]:
+    groups = [list(group) for group in near_duplicates(dataset)]
+    if dataset.groups is not None:
+        groups += [np.flatnonzero(dataset.groups == g).tolist() for g in np.unique(dataset.groups)]
+    return unit_numbers(len(dataset), groups)
+
+
+def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict[str, str]]:
+    """The arms in the order they run, and notes on them."""
+    has_batchnorm = any(isinstance(m, _BatchNorm) for m in setting.reference.modules())
+    small = has_batchnorm and setting.batch < defaults.SMALL_BATCH
+    if asked.strategies is not None:
+        strategies = choose(asked.strategies, setting.stages)
+    else:
+        # BatchNorm cannot learn from small batches, so there scratch is trained with GroupNorm.
+        left_out = "scratch" if small else "scratch-gn"
+        strategies = choose([n for n in NAMES if n != left_out], setting.stages)
+    notes = {
+        s.name: f"batches of {setting.batch} are too small for BatchNorm: see scratch-gn"
+        for s in strategies
+        if small and s.trains and s.batchnorm == "live" and s.norm == "own"
+    }
+    return strategies, notes
+
+
+def _plan(
+    asked: Question, setting: Setting, strategies: Sequence[Strategy], notes: dict[str, str]
+) -> tuple[list[ArmPlan], int]:
+    """Steps and seeds for each arm: as asked, or as many as the budget allows."""
+    natural = defaults.steps(len(setting.data.training), setting.batch)
+    if asked.budget_seconds is None:
+        seeds = asked.seeds or (1 if asked.steps is None else MOST_SEEDS)
+        unit = asked.steps or natural
+        return [_arm(s, unit, seeds, None, notes) for s in strategies], seeds
+    costs = measure_costs(setting, strategies)
+    budget = asked.budget_seconds * RESERVE
+    kept, pruned = list(strategies), []
+    while True:
+        seeds, unit = _fit(budget, costs, kept, natural, asked)
+        if unit >= MINIMUM_UNIT or not any(s.trains for s in kept):
+            break
+        dearest = max((s for s in kept if s.trains), key=lambda s: costs.arm(s, MINIMUM_UNIT, 1))
+        needed = costs.arm(dearest, MINIMUM_UNIT, 1)
+        kept.remove(dearest)
+        note = f"not run: even {MINIMUM_UNIT} steps a phase would take {needed:.0f} s of the budget"
+        pruned.append((dearest, note))
+    left_out = {s.name: note for s, note in pruned}
+    arms = []
+    for strategy in strategies:
+        if strategy.name in left_out:
+            arms.append(
+                ArmPlan(
+                    strategy=strategy,
+                    seeds=[],
+                    unit=0,
+                    state="pruned",
+                    note=left_out[strategy.name],
+                )
+            )
+        else:
+            arms.append(_arm(strategy, unit, seeds, costs, notes))
+    return arms, seeds
+
+
+def _fit(
+    budget: float,
+    costs: Costs,
+    strategies: Sequence[Strategy],
+    natural: int,
+    asked: Question,
+) -> tuple[int, int]:
+    """Seeds and step unit: three seeds where they leave half of the natural steps, else one."""
+    if asked.steps is not None:
+        for seeds in [asked.seeds] if asked.seeds else [MOST_SEEDS, 1]:
+            if costs.total(strategies, asked.steps, seeds) <= budget:
+                return seeds, asked.steps
+        return asked.seeds or 1, 0
+    for seeds in [asked.seeds] if asked.seeds else [MOST_SEEDS, 1]:
+        unit = _largest(budget, costs, strategies, seeds, natural)
+        if asked.seeds or seeds == 1 or unit >= natural / 2:
+            return seeds, unit
+    return 1, 0
+
+
+def _largest(
+    budget: float, costs: Costs, strategies: Sequence[Strategy], seeds: int, most: int
+) -> int:
+    """The largest unit up to `most` whose whole study fits the budget; 0 where none does."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = costs.total(strategies, middle, seeds) <= budget
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
+
+
+def _arm(
+    strategy: Strategy, unit: int, seeds: int, costs: Costs | None, notes: dict[str, str]
+) -> ArmPlan:
+    # A head solved on pretrained codes is the same for every seed, so one trial says it all.
+    drawn = strategy.trains or strategy.starts != {"pretrained"}
+    count = seeds if drawn else 1
+    steps = unit if strategy.trains else 0
+    seconds = None if costs is None else round(costs.arm(strategy, steps, count), 1)
+    return ArmPlan(
+        strategy=strategy,
+        seeds=list(range(count)),
+        unit=steps,
+        seconds=seconds,
+        note=notes.get(strategy.name),
+    )
+
+
+def sweep_trials(arm: ArmPlan) -> list[Trial]:
+    """The short runs that choose the arm's rate: the same three factors for every arm."""
+    if not arm.strategy.trains:
+        return []
+    unit = defaults.sweep_unit(arm.unit)
+    return [Trial(arm.strategy, arm.seeds[0], unit, factor, "sweep") for factor in defaults.SWEEP]

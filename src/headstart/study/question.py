@@ -1,0 +1,117 @@
+"""The question of a study: as it was asked, and with every automatic value resolved."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headstart.errors import HeadstartError
+from headstart.records import write_text
+from headstart.strategies import Strategy
+
+SCHEMA = 1
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Question(BaseModel):
+    """What the user asked; None where headstart chooses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: str
+    backbone: str = "efficientnet_lite0"
+    weights: str = "pretrained"  # or a local weights file
+    strategies: list[str] | None = None  # names or YAML files
+    budget_seconds: float | None = Field(None, gt=0)  # wall clock for the whole study
+    steps: int | None = Field(None, ge=1)  # of fine-tuning; scratch takes at least 3 x as many
+    seeds: int | None = Field(None, ge=1, le=100)
+    image_size: int | None = Field(None, ge=16, le=4096)
+    batch_size: int | None = Field(None, ge=1)
+    schedule: Literal["trapezoid", "fixed-tail"] = "trapezoid"
+    delta: float = Field(0.01, gt=0, lt=1)  # differences below it do not matter to the user
+    seed: int = Field(0, ge=0)  # of the splits and of everything drawn
+
+
+class ArmPlan(BaseModel):
+    """One arm as it will be run."""
+
+    strategy: Strategy
+    seeds: list[int]
+    unit: int  # steps of a phase of steps: 1; 0 where no step is taken
+    seconds: float | None = None  # what the timed probes say all its runs will take
+    state: Literal["pruned"] | None = None  # left out before it ran
+    note: str | None = None
+
+
+class Resolved(BaseModel):
+    """Every automatic value, written down before anything runs."""
+
+    images: int
+    fingerprint: str  # of the data
+    protocol: str
+    image_size: int
+    batch_size: int
+    seeds: int
+    arms: list[ArmPlan]
+    planning_seconds: float = 0.0
+
+
+class StudyFile(BaseModel):
+    """study.yaml."""
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    asked: Question
+    resolved: Resolved
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """The study that lies in `folder`, or None; HeadstartError for what cannot be read."""
+        path = folder / "study.yaml"
+        if not path.exists():
+            return None
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (yaml.YAMLError, ValidationError) as error:
+            raise HeadstartError(
+                f"{path} is not a study of this version ({str(error).splitlines()[0]}). "
+                "Choose another --out, or remove that folder."
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Write study.yaml."""
+        content = self.model_dump(mode="json", by_alias=True)
+        write_text(folder / "study.yaml", yaml.safe_dump(content, sort_keys=False))
+
+
+def require_same(asked: Question, before: Question, folder: Path) -> None:
+    """Refuse to mix two questions in one folder; say which option differs."""
+    old, new = before.model_dump(), asked.model_dump()
+    different = [name for name in new if old[name] != new[name]]
+    if different:
+        name = different[0]
+        raise HeadstartError(
+            f"{folder} holds another study: its {name.replace('_', ' ')} is {old[name]}, not "
+            f"{new[name]}. Choose another --out, or ask the same question to continue."
+        )
+
+
+def parse_budget(text: str) -> float:
+    """Seconds from ``90``, ``90s``, ``10m``, ``1.5h``; HeadstartError otherwise."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text)
+    if match is None or float(match[1]) == 0:
+        raise HeadstartError(f"--budget '{text}' is no time; write it as 90s, 10m or 1.5h.")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def question_from(**asked: Any) -> Question:
+    """A question from keyword arguments; HeadstartError names the option that is wrong."""
+    try:
+        return Question.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_seconds", "").replace("_", "-")
+        raise HeadstartError(f"--{option} {first['input']}: {first['msg']}.") from error

@@ -1,0 +1,92 @@
+"""Running a plan: every arm's rate sweep, then its trials, under the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headstart.execution import Trial, run
+from headstart.records import TrialRecord, read_trials
+from headstart.strategies import defaults
+from headstart.study.listener import Listener
+from headstart.study.plan import Study, sweep_trials
+from headstart.study.question import ArmPlan
+from headstart.training import Hooks, StoppedError
+
+OVERRUN = 1.1  # x the budget that a run may be expected to end at before it is not begun
+
+
+def run_arms(study: Study, listener: Listener) -> bool:
+    """Run what is missing; False when the user stopped it. Finished trials are not run again."""
+    try:
+        for arm in study.resolved.arms:
+            if arm.state is None:
+                _run_arm(study, arm, listener)
+    except StoppedError:
+        return False
+    return True
+
+
+def _run_arm(study: Study, arm: ArmPlan, listener: Listener) -> None:
+    factor = _choose_rate(study, arm, listener)
+    if arm.strategy.trains and factor is None:
+        return
+    for number, seed in enumerate(arm.seeds):
+        trial = Trial(arm.strategy, seed, arm.unit, factor)
+        left = len(arm.seeds) - number - 1
+        listener.on_arm(arm, f"seed {seed}" if len(arm.seeds) > 1 else "")
+        _run_trial(study, arm, trial, left, listener)
+
+
+def _choose_rate(study: Study, arm: ArmPlan, listener: Listener) -> float | None:
+    """The factor with the least validation loss in the sweep; None where nothing has a rate."""
+    records: list[TrialRecord] = []
+    for trial in sweep_trials(arm):
+        listener.on_arm(arm, f"rate x {trial.rate_factor:.2g}")
+        record = _run_trial(study, arm, trial, len(arm.seeds), listener)
+        if record is not None:
+            records.append(record)
+    return best_factor(records)
+
+
+def best_factor(records: Sequence[TrialRecord]) -> float | None:
+    """The rate factor of the sweep run with the least validation loss.
+
+    A run that diverged has none; where all did, the lowest rate is taken.
+    """
+    if not records:
+        return None
+    finished = [r for r in records if r.loss is not None]
+    if not finished:
+        return min(defaults.SWEEP)
+    return min(finished, key=lambda r: (r.loss, r.rate_factor)).rate_factor
+
+
+def _run_trial(
+    study: Study, arm: ArmPlan, trial: Trial, left: int, listener: Listener
+) -> TrialRecord | None:
+    """Run one trial, unless the budget is spent; `left` more of this arm's runs will follow."""
+    key = trial.key(study.setting.protocol)
+    before = {r.key: r for r in read_trials(study.folder)}
+    finished = key in before and before[key].state in ("done", "failed")
+    spent = study.resolved.planning_seconds + sum(
+        r.ledger.seconds for r in before.values() if r.key != key
+    )
+    budget = study.asked.budget_seconds
+    if not finished and budget is not None and spent > OVERRUN * budget:
+        return None
+    mean = (arm.seconds or 0.0) / max(1, len(arm.seeds))
+
+    def may_extend(seconds: float) -> bool:
+        return budget is None or spent + seconds * 1.2 + left * mean < 0.95 * budget
+
+    hooks = Hooks(
+        on_point=listener.on_point,
+        on_step=listener.on_step,
+        may_extend=may_extend,
+        stop_requested=listener.stop_requested,
+    )
+    if listener.stop_requested():
+        raise StoppedError
+    record = run(trial, study.setting, study.folder, hooks)
+    listener.on_record(record)
+    return record
