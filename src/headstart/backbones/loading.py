@@ -88,8 +88,11 @@ def _embedded_state(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _load_timm(model: str, weights: str | Path, seed: int) -> Chain:
-    if not timm.is_model(model.split(".")[0]):
+    architecture, _, tag = model.partition(".")
+    if not timm.is_model(architecture):
         raise _unknown("timm", model, timm.list_models())
+    if tag and not timm.models.is_model_pretrained(model):
+        raise _unknown("timm", model, timm.list_pretrained(f"{architecture}.*"))
     if weights == "pretrained":
         with _download(f"timm/{model}"):
             network = timm.create_model(model, pretrained=True)

@@ -283,6 +283,8 @@ def _call(network: nn.Module, node: fx.Node, args: object, kwargs: object) -> ob
     if node.op == "call_method":
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)
     assert callable(node.target)
+    if "training" in kwargs:  # dropout in a forward: the trace holds the mode it was made in
+        kwargs = {**kwargs, "training": network.training}
     return node.target(*args, **kwargs)
 
 
