@@ -73,6 +73,8 @@ def read_strategies(path: Path) -> list[Strategy]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise HeadstartError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise HeadstartError(f"{path} is not a text file in UTF-8.") from error
     except yaml.YAMLError as error:
         raise HeadstartError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from error
     entries = content if isinstance(content, list) else [content]

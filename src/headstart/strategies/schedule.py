@@ -74,4 +74,5 @@ def moved(schedule: Schedule, hold_until: int) -> Schedule:
     """The same schedule with its fall beginning at another step."""
     if isinstance(schedule, Trapezoid):
         return Trapezoid(schedule.warm_up, hold_until, schedule.cool_down)
-    return FixedTail(schedule.warm_up, hold_until + schedule.tails[0], schedule.tails)
+    later = hold_until - schedule.hold_until
+    return FixedTail(schedule.warm_up, schedule.steps + later, schedule.tails)

@@ -45,7 +45,7 @@ class Strategy(BaseModel):
             raise ValueError("codes: all needs a head of its own, so it cannot have phases")
         if self.phases and self.head == "svm":
             raise ValueError("head: svm reads unit-norm codes and cannot be trained further")
-        if self.phases and self.start == "random" and self.batchnorm == "frozen":
+        if self.phases and "random" in self.starts and self.batchnorm == "frozen":
             raise ValueError("start: random has no statistics to freeze; say batchnorm: live")
         if self.norm == "group" and self.start != "random":
             raise ValueError("norm: group needs start: random, BatchNorm weights do not fit it")
