@@ -89,7 +89,9 @@ class Classification:
 
     def statistics(self) -> Iterable[Tensor]:
         """Unaugmented training images, for BatchNorm."""
-        for batch in self._plain(self._statistics, self._batch):
+        count = -(-len(self._statistics) // self._batch)
+        # Equal parts: BatchNorm cannot learn from a last batch of one image.
+        for batch in self._read(np.array_split(self._statistics, count)):
             yield batch.images
 
     @torch.no_grad()
@@ -103,7 +105,9 @@ class Classification:
         return Predictions(positions, self._data.labels(positions), scores)
 
     def _plain(self, positions: npt.NDArray[np.int64], size: int) -> Iterator[ImageBatch]:
-        order = [positions[i : i + size] for i in range(0, len(positions), size)]
+        return self._read([positions[i : i + size] for i in range(0, len(positions), size)])
+
+    def _read(self, order: Sequence[npt.NDArray[np.int64]]) -> Iterator[ImageBatch]:
         for raw in self._data.store.batches(order):
             pixels = center_crop(raw, self._data.image_size).to(self._device)
             yield self._batch_of(pixels, raw.positions)

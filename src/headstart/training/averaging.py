@@ -53,9 +53,10 @@ def temporarily(network: nn.Module) -> Iterator[None]:
 def estimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Re-estimate the running statistics of every BatchNorm that learns (rule 7).
 
-    A plain mean over `batches` [B, 3, S, S], for the weights as they are now: averaged weights
-    have no statistics of their own, and slow momenta (0.01) lag far behind in short runs. The
-    other layers are in inference mode meanwhile, so dropout does not change what is measured.
+    A mean over the images of `batches` [B, 3, S, S], for the weights as they are now: averaged
+    weights have no statistics of their own, and slow momenta (0.01) lag far behind in short
+    runs. The other layers are in inference mode meanwhile, so dropout does not change what is
+    measured.
     (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3.)
     """
     live = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
@@ -67,8 +68,11 @@ def estimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for norm in live:
         norm.train()
         norm.reset_running_stats()
-        norm.momentum = None  # a cumulative mean
+    seen = 0
     for images in batches:
+        seen += len(images)
+        for norm in live:
+            norm.momentum = len(images) / seen  # a cumulative mean in which every image counts once
         network(images)
     for norm, momentum in zip(live, momenta, strict=True):
         norm.momentum = momentum

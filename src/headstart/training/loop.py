@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,8 +73,7 @@ class _Run:
         self.loss_sum, self.loss_count = torch.zeros((), device=fabric.device), 0
         self.points: list[CurvePoint] = []
         self.clock = time.perf_counter()
-        chain.learn(self._rows(0), freeze_batchnorm=recipe.freeze_batchnorm)
-        self._phase_set = 0
+        self._enter(0)
         optimizer = optimizer_for(chain, recipe.table)
         self.model: nn.Module
         self.optimizer: Any
@@ -107,11 +107,12 @@ class _Run:
     def begin(self) -> None:
         """Resume from the checkpoint, or evaluate the weights as they begin."""
         state = checkpoint.load(self.folder)
-        if state is None:
-            truncate_curve(self.folder, -1)
-            self.evaluate()
-        else:
+        if state is not None:
             self._restore(state)
+            return
+        truncate_curve(self.folder, -1)
+        if not self.evaluate():
+            raise DivergedError("the loss was not finite before the first step")
 
     def end(self) -> Outcome:
         """Leave the averaged weights in the network, with statistics that belong to them."""
@@ -155,7 +156,7 @@ class _Run:
         truncate_curve(self.folder, self.step)
         self.points = read_curve(self.folder)
         self.clock = time.perf_counter()
-        self._phase_set = -1
+        self._enter(self._place()[0])
 
     def _save(self) -> None:
         self._tick()
@@ -172,31 +173,32 @@ class _Run:
         """Take steps until the next evaluation is done, or the run restarts."""
         for batch in self._batches():
             if self.hooks.stop_requested():
-                self._save()
+                if self._loss_is_finite():  # else the last good state is the one to keep
+                    self._save()
                 raise StoppedError
             phase, within = self._place()
             if phase != self._phase_set:
-                frozen = self.recipe.freeze_batchnorm
-                self.chain.learn(self._rows(phase), freeze_batchnorm=frozen)
-                self._phase_set = phase
+                self._enter(phase)
             self._update(batch, phase, within)
             self.hooks.on_step(self.step, self.total)
             decides = within + 1 == self.schedules[phase].hold_until
             if decides or self.finished or self.step % self.recipe.evaluate_every == 0:
-                if not self._loss_is_finite():
+                if not (self._loss_is_finite() and self.evaluate()):
                     self._restart()
                     return
-                self.evaluate()
                 if self.finished:
                     return
+
+    def _enter(self, phase: int) -> None:
+        self.chain.learn(self._rows(phase), freeze_batchnorm=self.recipe.freeze_batchnorm)
+        self._phase_set = phase
 
     def _batches(self) -> Iterator[Any]:
         yield from self.task.batches(self.step)
 
     def _update(self, batch: Any, phase: int, within: int) -> None:
         recipe = self.recipe
-        rate = recipe.rates[phase] * self.rate_scale * self.schedules[phase].factor(within)
-        set_rate(self.optimizer, rate, phase)
+        set_rate(self.optimizer, self._rate(phase, within), phase)
         while True:
             # Dropout draws anew from the seed and the step: resuming changes nothing.
             torch.manual_seed(seed_for(recipe.seed, "dropout", self.step))
@@ -218,6 +220,10 @@ class _Run:
         self.ledger.images += recipe.batch
         self.ledger.pixels += recipe.batch * recipe.pixels_per_image
         self.ledger.flops += recipe.step_flops(phase)
+
+    def _rate(self, phase: int, within: int) -> float:
+        factor = self.schedules[phase].factor(within)
+        return self.recipe.rates[phase] * self.rate_scale * factor
 
     def _accumulate(self, batch: Any) -> torch.Tensor:
         total = torch.zeros((), device=self.fabric.device)
@@ -257,19 +263,24 @@ class _Run:
 
     # -- evaluation -------------------------------------------------------------------------
 
-    def evaluate(self) -> None:
-        """Evaluate the averaged weights, decide about the schedule, save everything."""
+    def evaluate(self) -> bool:
+        """Evaluate the averaged weights, decide about the schedule, save everything.
+
+        False, and nothing is saved, where the loss is not finite.
+        """
         with temporarily(self.chain):
             self.average.copy_to_network()
             estimate_batchnorm(self.chain, self.task.statistics())
             self.chain.eval()
             loss, accuracy = self.task.evaluate(self.model)
+        if not math.isfinite(loss):
+            return False
         phase, within = self._place()
         count = max(1, self.loss_count)
         self._tick()
         point = CurvePoint.of(
             self.ledger,
-            rate=self.recipe.rates[phase] * self.schedules[phase].factor(max(0, within - 1)),
+            rate=self._rate(phase, max(0, within - 1)),
             train_loss=float(self.loss_sum) / count if self.loss_count else None,
             loss=loss,
             accuracy=accuracy,
@@ -280,6 +291,7 @@ class _Run:
         self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
         self._decide(phase, within)
         self._save()
+        return True
 
     def _decide(self, phase: int, within: int) -> None:
         """Begin the fall early when the curve has levelled off; put it off while it rises."""
