@@ -69,14 +69,14 @@ def test_crops_are_bilinear_and_never_see_the_padding() -> None:
     batch = batch_of(*sizes)
     batch.images[0, :, 24:] = 255  # were padding blended in, these would show
     batch.images[0, :, :, 18:] = 255
-    policy = Augmentation(scale=(0.4, 1.0))
-    result = augment(batch, 16, np.random.default_rng(3), policy)
+    policy = Augmentation(scale=(0.8, 1.0))
+    result = augment(batch, 40, np.random.default_rng(3), policy)
     boxes, flips = draw_crops(np.array(sizes), np.random.default_rng(3), policy)
     for i, (height, width) in enumerate(sizes):
         image = batch.images[i, :, :height, :width].double()
         top, left, high, wide = boxes[i]
-        rows = (top + (np.arange(16) + 0.5) * high / 16 - 0.5).clip(0, height - 1)
-        columns = (left + (np.arange(16) + 0.5) * wide / 16 - 0.5).clip(0, width - 1)
+        rows = (top + (np.arange(40) + 0.5) * high / 40 - 0.5).clip(0, height - 1)
+        columns = (left + (np.arange(40) + 0.5) * wide / 40 - 0.5).clip(0, width - 1)
         by_row = np.stack(
             [[np.interp(columns, np.arange(width), row) for row in channel] for channel in image]
         )

@@ -76,6 +76,17 @@ def test_blank_images_are_duplicates_only_byte_for_byte(tmp_path: Path) -> None:
     assert {dataset.ids[i] for i in group} == {"a/blank.png", "b/blank.png"}
 
 
+def test_faint_detail_is_no_evidence(tmp_path: Path) -> None:
+    faint = np.asarray(picture(0).convert("L"), dtype=np.float64)
+    for name, seeds in (("a", (1, 2)), ("b", (3, 4))):
+        (tmp_path / name).mkdir()
+        for seed in seeds:
+            picture(seed).save(tmp_path / name / f"{seed}.png")
+        scan = 120 + faint / 20 + (name == "b")  # as a blank page in the same scanner
+        Image.fromarray(scan.astype(np.uint8)).save(tmp_path / name / "page.png")
+    assert near_duplicates(open_dataset(tmp_path)) == []
+
+
 @given(
     st.integers(1, 30).flatmap(
         lambda n: st.tuples(

@@ -53,6 +53,10 @@ def test_nested_class_folders_and_wrappers(make_folder: Make) -> None:
     assert wrapped.classes == ("x", "y")
     assert wrapped.given is not None
     assert wrapped.given.tolist() == ["train", "validation"]
+    alone = open_dataset(make_folder("train/x/1.png", "train/y/2.png", name="alone"))
+    assert alone.classes == ("x", "y")
+    assert alone.given is not None
+    assert alone.given.tolist() == ["train", "train"]
 
 
 def test_a_class_may_be_called_train(make_folder: Make) -> None:

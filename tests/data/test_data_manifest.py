@@ -91,7 +91,8 @@ def test_parquet_without_pyarrow(flat: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("path,label\n0.png,a\nno.png,b\n", r"3 \(no\.png\).*do not exist"),
         ("path,label\n../x.png,a\n1.png,b\n", r"2 \(\.\./x\.png\).*outside"),
         ("path,label\na/../../x.png,a\n1.png,b\n", "outside"),
-        ("path,label\n/etc/passwd,a\n1.png,b\n", "outside"),
+        ("path,label\na\\..\\..\\x.png,a\n1.png,b\n", "outside"),
+        ("path,label\n/no/such/file.png,a\n1.png,b\n", "outside"),
         ("path,label\nC:\\x.png,a\n1.png,b\n", "outside"),
         ("path,label\n0.png,a\n0.png,b\n", r"rows 2 and 3 both name 0\.png"),
         ("path,label,split\n0.png,a,train\n1.png,b,holdout\n", "row 3: split 'holdout'"),
@@ -106,6 +107,14 @@ def test_bad_rows_are_named(flat: Path, text: str, message: str) -> None:
         open_dataset(write(flat, text))
 
 
+def test_another_label_is_another_fingerprint(flat: Path) -> None:
+    prints = {
+        open_dataset(write(flat, f"path,label\n0.png,a\n1.png,b\n2.png,{label}\n")).fingerprint()
+        for label in "ab"
+    }
+    assert len(prints) == 2
+
+
 def test_text_in_another_encoding(flat: Path) -> None:
     (flat / "labels.csv").write_bytes("path,label\n0.png,größe\n".encode("latin-1"))
     with pytest.raises(HeadstartError, match="UTF-8"):
@@ -113,8 +122,7 @@ def test_text_in_another_encoding(flat: Path) -> None:
 
 
 def test_a_linked_file_outside_is_refused(flat: Path, make_folder: Make) -> None:
-    outside = make_folder("x.png", name="outside")
-    (flat / "link.png").symlink_to(outside / "x.png")
+    (flat / "link.png").symlink_to(make_folder("x.png", name="elsewhere") / "x.png")
     file = write(flat, "path,label\n0.png,a\nlink.png,b\n")
-    with pytest.raises(HeadstartError, match=r"link\.png.*outside"):
+    with pytest.raises(HeadstartError, match=r"3 \(link\.png\).*outside"):
         open_dataset(file)

@@ -43,6 +43,10 @@ class BySplit(torchvision.datasets.VisionDataset):
         return picture(self.start + index), self._labels[index]
 
 
+class WithTrainval(BySplit):
+    sizes = {"train": 8, "trainval": 12, "val": 4, "test": 6}  # noqa: RUF012
+
+
 class ByFlag(BySplit):
     def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
         super().__init__(root, "trainval" if train else "test", download)
@@ -68,7 +72,7 @@ class Unreachable(BySplit):
 
 @pytest.fixture(autouse=True)
 def added(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in (BySplit, ByFlag, Boxes, Unreachable):
+    for kind in (BySplit, WithTrainval, ByFlag, Boxes, Unreachable):
         monkeypatch.setattr(torchvision.datasets, kind.__name__, kind, raising=False)
 
 
@@ -85,6 +89,12 @@ def test_a_torchvision_set(name: str, cache: Path) -> None:
     np.testing.assert_array_equal(np.asarray(read), np.asarray(picture(101)))
     assert make_splits(dataset).made == ("validation",)
     assert cache.is_dir()
+
+
+def test_no_image_is_taken_from_trainval_too() -> None:
+    dataset = open_dataset("torchvision:WithTrainval")
+    assert dataset.given is not None
+    assert dataset.given.tolist() == ["train"] * 8 + ["validation"] * 4 + ["test"] * 6
 
 
 def test_torchvisions_fake_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,8 @@ def test_batches_hold_the_resized_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(store, "_shared_memory", lambda: shared_memory)
+    if not shared_memory:
+        monkeypatch.setattr(store, "DataLoader", None)  # no worker processes then
     images = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
     assert images.resident == (limit is None)
     before = torch.random.get_rng_state()

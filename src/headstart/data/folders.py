@@ -69,7 +69,7 @@ def _labels(root: Path, folders: list[Parts]) -> tuple[list[str], list[str] | No
     tops = sorted({parts[0] for parts in folders if parts})
     splits = {name: split for name in tops if (split := split_named(name))}
     if not tops or len(splits) < len(tops):
-        if "train" in splits.values() and len(set(splits.values())) > 1:
+        if len(set(splits.values())) > 1:
             odd = next(name for name in tops if name not in splits)
             raise HeadstartError(
                 f"{root / odd}: a folder beside {' and '.join(sorted(splits))} that is no split "
