@@ -209,9 +209,20 @@ def backbones(
     as_json: Json = False,
 ) -> None:
     """Networks by name; with a whole name, its stages."""
-    from headstart.backbones import listing
+    from dataclasses import asdict
 
-    listing.show(search, Console(), as_json=as_json)
+    from headstart.backbones import listing, names
+    from headstart.report.terminal import plain_table
+
+    if search in set(names()):
+        found: Any = listing.details(search)
+        rows = found["stages"]
+    else:
+        found = rows = [asdict(info) for info in listing.find(search)]
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        Console().print(plain_table(rows))
 
 
 def _compare(data: str, options: dict[str, Any], as_json: bool) -> None:

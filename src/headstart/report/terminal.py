@@ -124,3 +124,22 @@ def _where(answer: dict[str, Any], console: Console, folder: Path) -> None:
         lies.append(("model", folder / answer["model"]))
     for name, path in lies:
         console.print(Text(f"{name:<7} {path}"), soft_wrap=True)
+
+
+def plain_table(rows: list[dict[str, Any]]) -> Table:
+    """Rows of equal keys as a table; numbers at the right, large ones with thousands apart."""
+    drawn = Table(box=box.SIMPLE_HEAD)
+    for key, value in rows[0].items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        drawn.add_column(key.replace("_", " "), justify="right" if number else "left")
+    for row in rows:
+        drawn.add_row(*(_cell(value) for value in row.values()))
+    return drawn
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))

@@ -315,9 +315,11 @@ class _Run:
             self._move(phase, schedule.hold_until + more, "still rising")
 
     def _move(self, phase: int, hold_until: int, why: str) -> None:
-        before = self.total
         self.schedules[phase] = moved(self.schedules[phase], hold_until)
-        self.events.append(f"step {self.step}: {why}, {self.total} steps instead of {before}")
+        self.events = [event for event in self.events if why not in event]
+        self.events.append(
+            f"{why} at step {self.step}: {self.total} steps instead of {self.planned}"
+        )
 
 
 def _schedule(recipe: Recipe, steps: int) -> Schedule:

@@ -35,6 +35,9 @@ class Verdict:
     sentence: str
 
 
+ABOUT_THE_SAME = 1.1  # x the cheapest arm's FLOPs: no reason to prefer either
+
+
 def decide(
     arms: Sequence[ArmEvidence], *, delta: float = 0.01, draws: int = 2000, seed: int = 0
 ) -> Verdict:
@@ -105,9 +108,16 @@ def _choose(decision: Decision, close: dict[str, float]) -> Decision:
     assert best is not None
     tied = [one for one in decision.candidates if one is best or decision.pair(best, one).tied]
     admitted = [one for one in decision.candidates if one in tied or close[one.name] >= SURE]
-    choice = admitted[0]
+    choice = _most_accurate_of_the_cheapest(admitted)
     confidence = close[choice.name] if len(decision.candidates) > 1 else None
     return replace(decision, choice=choice, tied=tied, confidence=confidence)
+
+
+def _most_accurate_of_the_cheapest(admitted: Sequence[Judged]) -> Judged:
+    """Of arms that cost about the same no one is the cheaper one, so accuracy decides."""
+    least = admitted[0].arm.cost.flops
+    alike = [one for one in admitted if one.arm.cost.flops <= ABOUT_THE_SAME * least]
+    return max(alike, key=lambda one: one.value)  # the first of equals: the order of the arms
 
 
 def _verdict(decision: Decision) -> Verdict:
