@@ -27,7 +27,7 @@ from headstart.features.solvers_selection import (
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
 UNTESTED_PENALTY = 1.0  # scikit-learn's default, where there is nothing to cross-validate on
 
 
@@ -72,7 +72,7 @@ def fit_logistic(
 
     codes [n, dims], labels [n] in 0 .. classes - 1. Images of one entry of `groups` [n] are never
     split between folds. The objective, and so C, is scikit-learn's ``LogisticRegression``, bias
-    not penalized. Each solution is within about `tolerance` (nats an image) of the least objective.
+    not penalized. Each objective is within about `tolerance` of its least value (relative).
     Means and deviations come from the images a head is fitted on, in every fold anew.
 
     Where cross-validation can tell nothing (no class has two images, or there is one group), C is

@@ -24,6 +24,7 @@ NEWTON_STEPS = 100
 PRODUCTS_PER_STEP = 200
 HALVINGS = 30
 FORCING = 0.3  # how far each Newton system is solved; 0.1 costs a quarter more products
+SMALL = 0.01  # a mean loss below which nearer to perfect changes no answer
 SUFFICIENT = 1e-4  # Armijo's constant, the textbook value
 
 
@@ -59,10 +60,12 @@ class CrossEntropy:
 
     def value(self, scores: Matrix) -> Matrix:
         """See `Loss`."""
-        top = scores.max(axis=1, keepdims=True)
-        log_sums = np.log(np.exp(scores - top).sum(axis=1)) + top[:, 0]
-        own = np.einsum("nk,nk->n", scores, self.targets)
-        return np.mean(log_sums - own, dtype=np.float64).reshape(1, 1)
+        # As a sum over the other classes, so that float32 keeps the digits of a small loss.
+        behind = scores - np.einsum("nk,nk->n", scores, self.targets)[:, None]
+        top = np.maximum(behind.max(axis=1), 0)
+        others = (np.exp(behind - top[:, None]) * (1 - self.targets)).sum(axis=1)
+        losses = np.log1p(others + np.expm1(-top)) + top
+        return np.mean(losses, dtype=np.float64).reshape(1, 1)
 
     def slope(self, scores: Matrix) -> Matrix:
         """See `Loss`."""
@@ -133,7 +136,8 @@ def newton(
 
     rows: [n, r + 1] coordinates, centred and uncorrelated over the images, the last column ones.
     spectrum: [r + 1] mean square of each column. start and result: [r + 1, classes], the last row
-    the biases. Ends after the step whose expected gain is below `tolerance`, in units of the loss.
+    the biases. Ends after the step whose expected gain is below `tolerance` of the objective, or of
+    SMALL where the objective is smaller still.
 
     Truncated Newton-CG (Nocedal and Wright 2006, chapter 7) with a line search on the scores, so
     that trying a length costs no product with `rows`. Because the columns of `rows` are
@@ -152,7 +156,7 @@ def newton(
         length = _line_search(loss, ridge, parameters, scores, direction, change, value, gain)
         parameters += length * direction
         scores += length * change
-        if np.all((gain <= tolerance) | (length == 0)):
+        if np.all((gain <= tolerance * np.maximum(value, SMALL)) | (length == 0)):
             break
     return parameters
 

@@ -16,7 +16,9 @@ Matrix = npt.NDArray[np.floating[Any]]
 Double = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-SINGLE_PRECISION = 1e-6  # below this tolerance float32 rounding shows: solve in float64
+STRONG = 1e-3  # a C that is solved from zero
+STRIDE = 100.0  # how much weaker a penalty may be than the one whose solution it starts from
+SINGLE_PRECISION = 1e-5  # below this tolerance float32 rounding shows: solve in float64
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Recipe:
 
 
 class PenaltyPath:
-    """Heads of one set of codes for any penalty, each solved from the nearest solved before.
+    """Heads of one set of codes for any penalty, each solved from a stronger one.
 
     The decomposition of the codes is made once and serves every penalty.
     """
@@ -37,12 +39,13 @@ class PenaltyPath:
     def __init__(
         self, recipe: Recipe, codes: Matrix, labels: Labels, classes: int, tolerance: float
     ) -> None:
-        dtype = np.float32 if tolerance >= SINGLE_PRECISION else np.float64
+        dtype: type[np.floating[Any]] = np.float32 if tolerance >= SINGLE_PRECISION else np.float64
         self._present, columns = np.unique(labels, return_inverse=True)
         self._classes = classes
         self._tolerance = tolerance
         self._span: Span = span_of(codes, standardize=recipe.standardize, dtype=dtype)
-        self._loss = recipe.loss(np.eye(len(self._present), dtype=dtype)[columns])
+        own = (columns[:, None] == np.arange(len(self._present))).astype(dtype)
+        self._loss = recipe.loss(own)
         self._solved: dict[float, Matrix] = {}
 
     def solve(self, penalty: float) -> tuple[Double, Double]:
@@ -71,9 +74,20 @@ class PenaltyPath:
         return double / (penalty * len(self._span.rows))
 
     def _start(self, penalty: float) -> Matrix:
-        if not self._solved:
+        """The nearest stronger penalty's solution, solved first where there is none near.
+
+        Under a weak penalty many weights fit the training codes equally well. Which of them an
+        unfinished solve ends at depends on where it began: coming from stronger penalties it is
+        near the true solution, coming from zero it need not be (seen: 3 to 6 points of accuracy lost).
+        """
+        if penalty <= STRONG:
             return np.zeros((len(self._span.spectrum), len(self._present)))
-        return self._solved[min(self._solved, key=lambda solved: abs(np.log(solved / penalty)))]
+        stronger = [solved for solved in self._solved if solved < penalty]
+        nearest = max(stronger, default=0.0)
+        if nearest < penalty / STRIDE:
+            nearest = penalty / STRIDE
+            self.solve(nearest)
+        return self._solved[nearest]
 
     def _for_all_classes(self, weight: Double, bias: Double) -> tuple[Double, Double]:
         """Give classes without an image a score that never wins: below the mean of the others.

@@ -48,8 +48,8 @@ def span_of(codes: Matrix, *, standardize: bool, dtype: type[np.floating[Any]]) 
     centred = centred - centre
     scale = _scales(centred, centre) if standardize else np.ones(len(centre))
     centred /= scale
-    squares, axes = _principal_axes(centred)
-    rows = np.column_stack([centred @ axes, np.ones(len(centred))])
+    squares, axes, coordinates = _principal_axes(centred)
+    rows = np.column_stack([coordinates, np.ones(len(centred))])
     spectrum = np.append(squares / len(centred), 1.0)
     return Span(rows.astype(dtype), spectrum.astype(dtype), axes, centre, scale)
 
@@ -61,8 +61,8 @@ def _scales(centred: Double, centre: Double) -> Double:
     return np.where(constant, 1.0, deviation)
 
 
-def _principal_axes(centred: Double) -> tuple[Double, Double]:
-    """Squared singular values [r] and right singular vectors [d, r], those of rank only.
+def _principal_axes(centred: Double) -> tuple[Double, Double, Double]:
+    """Squared singular values [r], axes [d, r] and coordinates [n, r] along them, those of rank.
 
     From the smaller of the two Gram matrices. Directions below about 1e-6 of the widest are noise
     of the squaring and are left out: no penalty in use lets a head lean on them.
@@ -73,5 +73,6 @@ def _principal_axes(centred: Double) -> tuple[Double, Double]:
     squares, vectors = scipy.linalg.eigh(gram, overwrite_a=True, check_finite=False)
     kept = squares > max(n, d) * np.finfo(np.float64).eps * max(squares[-1], 0.0)
     squares, vectors = squares[kept], vectors[:, kept]
-    axes = centred.T @ (vectors / np.sqrt(squares)) if wide else vectors
-    return squares, axes
+    if wide:
+        return squares, centred.T @ (vectors / np.sqrt(squares)), vectors * np.sqrt(squares)
+    return squares, vectors, centred @ vectors
