@@ -78,7 +78,7 @@ class PenaltyPath:
 
         Under a weak penalty many weights fit the training codes equally well. Which of them an
         unfinished solve ends at depends on where it began: coming from stronger penalties it is
-        near the true solution, coming from zero it need not be (seen: 3 to 6 points of accuracy lost).
+        near the true solution, coming from zero it need not be (seen: 6 points less accurate).
         """
         if penalty <= STRONG:
             return np.zeros((len(self._span.spectrum), len(self._present)))
