@@ -1,96 +1,150 @@
-"""model.json: what a saved model is, and the README beside it."""
+"""``model.json``: everything about a saved model that is not a tensor."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from headstart.records import TrialRecord
+from headstart.data import Preprocessing
+from headstart.errors import HeadstartError
 
 SCHEMA = 1
+CARD = "model.json"
+WEIGHTS = "weights.safetensors"  # the whole network's state
+HEAD = "head.safetensors"  # head.weight [classes, dims] and head.bias, where they lie beside it
 
 
-class ModelCard(BaseModel):
-    """Everything about a model but its tensors."""
+class Metric(BaseModel):
+    """A measured accuracy with its 95% interval."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
 
-    schema_version: int = Field(SCHEMA, alias="schema")
-    backbone: str  # as `headstart.backbones.load` takes it
-    classifier_classes: int  # of the network in weights.safetensors
-    norm: Literal["own", "group"]
-    strategy: str
+    name: str = "accuracy"
+    value: float  # of the strategy: the mean over its seeds
+    low: float | None = None
+    high: float | None = None
+    accuracy: float | None = None  # of this very model, which is one of the seeds
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "value" not in content and "accuracy" in content:
+            return {**content, "value": content["accuracy"]}
+        return content
+
+
+class Head(BaseModel):
+    """What answers, where its numbers lie, and which codes it reads."""
+
+    kind: Literal["trained", "logistic", "svm"]
+    place: Literal["network", "beside"]  # the network's own classifier, or head.safetensors
     codes: Literal["last", "all"]
-    head: Literal["network", "beside"]  # the network's classifier, or head.safetensors
-    classes: list[str]
-    preprocessing: dict[str, Any]  # see `headstart.data.Preprocessing`
-    metrics: dict[str, Any]
-    provenance: dict[str, Any]
-    trial: str  # key of the trial it was trained in
-    digests: dict[str, str]  # SHA-256 of each file of tensors
+    stages: tuple[str, ...]  # whose codes it reads, side by side in this order
+    unit_norm: bool  # codes are scaled to unit length first
 
 
-def readme(card: ModelCard, record: TrialRecord) -> str:
-    """README.md of a model folder, for people."""
-    validation, test = card.metrics.get("validation") or {}, card.metrics.get("test")
-    lines = [
-        f"# {card.strategy} on {card.provenance.get('data', 'images')}",
-        "",
-        f"A classifier of {len(card.classes)} classes: {card.backbone} at "
-        f"{card.preprocessing['image_size']} px, strategy `{card.strategy}`, trained on "
-        f"{record.train_images} images by headstart.",
-        "",
-        f"- Validation accuracy: {_interval(validation)}",
-        f"- Test accuracy: {_interval(test) if test else 'not measured'}",
-        "",
-        "```python",
-        "import headstart",
-        "",
-        'model = headstart.load("best")',
-        'print(model.predict(["image.jpg"])[0].label)',
-        "```",
-        "",
-    ]
-    if card.head == "network" and card.norm == "own":
-        lines += _plain_loading(card)
-    lines += [
-        "`model.json` holds the classes, the preprocessing, and where everything came from. "
-        "The accuracies hold for images like those it was measured on, and for no others.",
-        "",
-    ]
-    return "\n".join(lines)
+class Pretraining(BaseModel):
+    """The weights that this model began with."""
+
+    weights: str  # "pretrained" or a file's name
+    digest: str  # SHA-256 over all tensors
+    licence: str  # as their publisher states it; "" where it states none
 
 
-def _interval(metric: dict[str, Any]) -> str:
-    value = metric.get("accuracy", metric.get("value"))
-    if value is None:
-        return "not measured"
-    if metric.get("low") is None:
-        return f"{value:.1%}"
-    return f"{value:.1%} ({metric['low']:.1%} to {metric['high']:.1%})"
+class Provenance(BaseModel):
+    """Where the model comes from."""
+
+    model_config = ConfigDict(extra="allow")
+
+    data: str  # the data set's name, as the study was given it
+    fingerprint: str  # of the data set: ids, labels, image bytes
+    question: dict[str, Any] = Field(default_factory=dict)  # the study's, as in study.json
+    pretraining: Pretraining | None = None  # None: every weight began random
+    seed: int
+    train_images: int
+    versions: dict[str, str]
+    date: str  # ISO 8601, UTC
 
 
-def _plain_loading(card: ModelCard) -> list[str]:
-    library, _, name = card.backbone.rpartition("/")
-    count = card.classifier_classes
-    if library == "torchvision":
-        build = ["import torchvision", f"network = torchvision.models.{name}(num_classes={count})"]
-    else:
-        architecture = name if library == "timm" else "tf_efficientnet_lite0"
-        build = [
-            "import timm",
-            f'network = timm.create_model("{architecture}", num_classes={count})',
-        ]
-    return [
-        "The weights load without headstart too:",
-        "",
-        "```python",
-        *build[:1],
-        "from safetensors.torch import load_file",
-        "",
-        *build[1:],
-        'network.load_state_dict(load_file("best/weights.safetensors"))',
-        "```",
-        "",
-    ]
+class Card(BaseModel):
+    """The content of ``model.json``."""
+
+    schema_version: int = SCHEMA
+    backbone: str  # a name that `headstart.backbones.load` takes
+    normalization: Literal["own", "group"]
+    strategy: str
+    trial: str  # key of the trial it was taken from
+    head: Head
+    classes: tuple[str, ...] = Field(min_length=1)
+    preprocessing: Preprocessing
+    metrics: dict[str, Metric | None]  # by split: "validation", "test"
+    provenance: Provenance
+    sha256: dict[str, str]  # of the files beside this one, by name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        wanted = {WEIGHTS} | ({HEAD} if self.head.place == "beside" else set())
+        if set(self.sha256) != wanted:
+            raise ValueError(f"sha256 must name {', '.join(sorted(wanted))}")
+        sizes = (self.preprocessing.image_size, self.preprocessing.crop, *self.preprocessing.std)
+        if min(sizes) <= 0 or len(self.preprocessing.mean) != 3 or len(sizes) != 5:
+            raise ValueError("preprocessing holds no usable numbers")
+        return self
+
+    @property
+    def measured(self) -> tuple[str, Metric] | None:
+        """The accuracy to go by, and its split: on test where that was opened."""
+        for split in ("test", "validation"):
+            metric = self.metrics.get(split)
+            if metric is not None:
+                return split, metric
+        return None
+
+
+def read_card(folder: Path) -> Card:
+    """The card in `folder`, its files checked against their digests.
+
+    Raises HeadstartError: no model folder, a damaged one, or one from a newer version.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        hint = f"; did you mean {folder / 'best'}?" if (folder / "best" / CARD).is_file() else "."
+        raise HeadstartError(f"{folder} is no model folder: it holds no {CARD}{hint}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, "it cannot be read as a model's description") from error
+    if isinstance(version, int) and version > SCHEMA:
+        raise HeadstartError(
+            f"{path} was written by a newer headstart (schema {version}; this one reads up to "
+            f"{SCHEMA}). Upgrade headstart to load it."
+        )
+    try:
+        card = Card.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "content"
+        raise _damaged(path, f"{place}: {first['msg']}") from error
+    for name, digest in card.sha256.items():
+        if not (folder / name).is_file():
+            raise _damaged(folder / name, "it is missing")
+        if file_digest(folder / name) != digest:
+            raise _damaged(folder / name, "its bytes are not those that were saved")
+    return card
+
+
+def _damaged(path: Path, reason: str) -> HeadstartError:
+    return HeadstartError(
+        f"{path} is damaged: {reason}.\nCopy the model folder again, or run its study again."
+    )
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,25 +1,30 @@
-"""Writing a model folder: complete, or not at all."""
+"""From a finished trial to a folder that needs nothing else."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-from headstart.backbones import HEAD, Chain
+from headstart.backbones import LAST, Chain, load
 from headstart.data import Preprocessing
-from headstart.models.card import ModelCard, readme
+from headstart.errors import HeadstartError
+from headstart.execution import versions
+from headstart.execution.trials import fits_classifier, set_classifier
+from headstart.features import LinearHead, code_stages
+from headstart.models.card import CARD, HEAD, WEIGHTS, Card, Head, Pretraining, file_digest
+from headstart.models.loading import load as load_model
+from headstart.models.readme import readme
+from headstart.models.swapping import replacing_folder
 from headstart.records import TrialRecord, write_json, write_text
 from headstart.strategies import Strategy
 from headstart.tasks import begin
-
-WEIGHTS, BESIDE = "weights.safetensors", "head.safetensors"
 
 
 def save(
@@ -34,99 +39,120 @@ def save(
     metrics: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write the model of a finished trial to `folder`, in place of what was there.
+    """Write the model of a finished trial to `folder`, in the place of the model there.
 
-    ``weights.safetensors`` is the whole network under its own names. A head that is not the
-    network's classifier (svm, all stages) goes to ``head.safetensors``.
+    The folder is made beside its place, loaded once to see that it can be, and then put there:
+    a reader sees the old model or the new one, and a full disk leaves the old one.
+
+    Args:
+        study: the study's folder, with the trial under ``trials/``.
+        record: of a trial that is done.
+        backbone, weights: as the study was asked: a name, and ``"pretrained"`` or a file.
+        classes: names, by label.
+        preprocessing: at the image size of the study.
+        metrics: by split ("validation", "test"): ``value``, ``low``, ``high``, or None.
+        provenance: at least ``data`` (its name) and ``fingerprint``; ``question`` where known.
+
+    Raises:
+        HeadstartError: the trial left no model, or the folder cannot be written.
     """
-    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    strategy = _strategy(record)
+    trial = study / "trials" / record.key
     try:
-        strategy = _strategy(record)
-        trial = study / "trials" / record.key
-        beside = _write_tensors(building, trial, strategy, record, backbone, weights, len(classes))
-        files = [WEIGHTS, *([BESIDE] if beside else [])]
-        card = ModelCard(
-            schema=1,
-            backbone=backbone,
-            classifier_classes=_classes_of(building / WEIGHTS, backbone, len(classes), beside),
-            norm=strategy.norm,
-            strategy=strategy.name,
-            codes=strategy.codes,
-            head="beside" if beside else "network",
-            classes=list(classes),
-            preprocessing=preprocessing.to_json(),
-            metrics=dict(metrics),
-            provenance={**provenance, "versions": record.versions, "finished": record.finished},
-            trial=record.key,
-            digests={name: digest(building / name) for name in files},
-        )
-        write_json(building / "model.json", card.model_dump(mode="json", by_alias=True))
-        write_text(building / "README.md", readme(card, record))
-        _swap(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        with replacing_folder(Path(folder), CARD) as new:
+            head = _write_tensors(new, trial, record, strategy, backbone, weights, len(classes))
+            card = Card(
+                backbone=backbone,
+                normalization=strategy.norm,
+                strategy=record.strategy,
+                trial=record.key,
+                head=head,
+                classes=tuple(classes),
+                preprocessing=preprocessing,
+                metrics=dict(metrics),
+                provenance={
+                    **provenance,
+                    "pretraining": _pretraining(record, backbone, weights),
+                    "seed": record.seed,
+                    "train_images": record.train_images,
+                    "versions": versions(),
+                    "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                },
+                sha256={path.name: file_digest(path) for path in sorted(new.iterdir())},
+            )
+            write_json(new / CARD, card.model_dump(mode="json"))
+            write_text(new / "README.md", readme(card))
+            for name in card.sha256:  # safetensors makes files that only their owner can read
+                shutil.copymode(new / CARD, new / name)
+            load_model(new)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise HeadstartError(
+            f"The model could not be written to {folder} ({reason}). A model that was there is "
+            "unchanged; make room or choose another folder, and run the same study again."
+        ) from error
 
 
 def _strategy(record: TrialRecord) -> Strategy:
-    content = {name: record.table[name] for name in Strategy.model_fields if name in record.table}
-    return Strategy.model_validate(content)
+    """The strategy whose table is in the record."""
+    return Strategy.model_validate({k: v for k, v in record.table.items() if k != "table"})
+
+
+def _begins(record: TrialRecord) -> list[tuple[str, str]]:
+    """(stage, where its weights begin) for each stage; the last row is the head."""
+    return [(row["stage"], row["start"]) for row in record.table["table"][:-1]]
 
 
 def _write_tensors(
-    building: Path,
+    new: Path,
     trial: Path,
-    strategy: Strategy,
     record: TrialRecord,
+    strategy: Strategy,
     backbone: str,
     weights: str,
     classes: int,
-) -> bool:
-    """Write the network, and the head where it stands beside it; say whether it does."""
-    if (trial / WEIGHTS).exists():
-        shutil.copyfile(trial / WEIGHTS, building / WEIGHTS)
-        return False
-    start = [(row["stage"], row["start"]) for row in record.table["table"] if row["stage"] != HEAD]
-    chain = begin(backbone, weights, start, record.seed)
-    head = load_file(trial / BESIDE)
-    beside = strategy.head == "svm" or strategy.codes == "all"
-    if beside:
-        shutil.copyfile(trial / BESIDE, building / BESIDE)
+) -> Head:
+    """Write the weights, and the head where it lies beside them; describe the head."""
+    found = trial / (WEIGHTS if strategy.trains else HEAD)
+    if record.state != "done" or not found.is_file():
+        raise HeadstartError(
+            f"{trial} holds no finished model ({found.name} is missing or the trial is not done). "
+            "Run the same study again."
+        )
+    if strategy.trains:
+        shutil.copyfile(found, new / WEIGHTS)
+        return Head(kind="trained", place="network", codes="last", stages=(LAST,), unit_norm=False)
+    chain = begin(backbone, weights, _begins(record), record.seed)
+    solved = _solved_head(found)
+    inside = fits_classifier(strategy)
+    if inside:
+        chain.replace_classifier(classes, record.seed)
+        set_classifier(chain, solved)
     else:
-        chain.replace_classifier(classes, 0)
-        with torch.no_grad():
-            chain.classifier.weight.copy_(head["weight"])
-            chain.classifier.bias.copy_(head["bias"])
-    _write_network(building / WEIGHTS, chain)
-    return beside
+        tensors = {"head.weight": solved.weight, "head.bias": solved.bias}
+        save_file({k: torch.from_numpy(v) for k, v in tensors.items()}, new / HEAD)
+    save_file(_state(chain), new / WEIGHTS)
+    return Head(
+        kind="svm" if strategy.head == "svm" else "logistic",
+        place="network" if inside else "beside",
+        codes=strategy.codes,
+        stages=(LAST,) if strategy.codes == "last" else code_stages(chain),
+        unit_norm=solved.unit_norm,
+    )
 
 
-def _write_network(path: Path, chain: Chain) -> None:
-    state = {name: value.contiguous() for name, value in chain.network.state_dict().items()}
-    save_file(state, path)
+def _solved_head(path: Path) -> LinearHead:
+    with safe_open(path, "numpy") as file:
+        weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+        return LinearHead(weight, bias, bool(file.get_tensor("unit_norm")))
 
 
-def _classes_of(path: Path, backbone: str, classes: int, beside: bool) -> int:
-    if not beside:
-        return classes
-    from headstart.backbones import load
-
-    chain = load(backbone, path)  # a check too: what was written fits the network
-    return chain.classifier.out_features
+def _state(chain: Chain) -> dict[str, torch.Tensor]:
+    return {name: value.contiguous() for name, value in chain.network.state_dict().items()}
 
 
-def _swap(building: Path, folder: Path) -> None:
-    """Put the new folder in the old one's place; a reader sees one or the other."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    building.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+def _pretraining(record: TrialRecord, backbone: str, weights: str) -> Pretraining | None:
+    if all(start != "pretrained" for _, start in _begins(record)):
+        return None
+    origin = load(backbone, weights).origin
+    return Pretraining(weights=origin.weights, digest=origin.digest, licence=origin.licence)

@@ -1,0 +1,136 @@
+"""The page about a model for people: README.md in its folder."""
+
+from __future__ import annotations
+
+from headstart.backbones import EMBEDDED
+from headstart.models.card import WEIGHTS, Card, Metric
+
+LISTED_CLASSES = 50
+EMBEDDED_IN_TIMM = "tf_efficientnet_lite0"
+SIDE_HEADS = ("torchvision/googlenet", "torchvision/inception_v3")  # theirs have other shapes
+
+
+def readme(card: Card) -> str:
+    """Markdown: what the model is, how good, how to load it, its classes and its limits."""
+    parts = [_what(card), _accuracy(card), _loading(card), _classes(card), _limits(card)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(card: Card) -> str:
+    came = card.provenance
+    begun = "random weights"
+    if came.pretraining is not None:
+        begun = f"pretrained weights ({_code(came.pretraining.weights)})"
+    groups = ", with GroupNorm in BatchNorm's place" if card.normalization == "group" else ""
+    return (
+        f"# {card.strategy} on {card.backbone}\n\n"
+        f"A classifier of images into {len(card.classes)} classes. It began with {begun} of "
+        f"{_code(card.backbone)}{groups}, and learned from {came.train_images} images of "
+        f"{_code(came.data)}. headstart {came.versions.get('headstart', '')} chose it by "
+        f"measurement and wrote it on {came.date[:10]}."
+    )
+
+
+def _accuracy(card: Card) -> str:
+    lines = ["## How good it is", "", "| measured on | accuracy | 95% interval |", "|---|---|---|"]
+    for split, metric in card.metrics.items():
+        if metric is not None:
+            lines.append(f"| {split} | {_value(metric)} | {_interval(metric)} |")
+    lines += ["", "The validation images chose the model; the test images did not."]
+    return "\n".join(lines)
+
+
+def _value(metric: Metric) -> str:
+    if metric.accuracy is None or metric.accuracy == metric.value:
+        return f"{metric.value:.1%}"
+    return f"{metric.accuracy:.1%} (the mean of its seeds: {metric.value:.1%})"
+
+
+def _interval(metric: Metric) -> str:
+    if metric.low is None or metric.high is None:
+        return "not known"
+    return f"{metric.low:.1%} to {metric.high:.1%}"
+
+
+def _loading(card: Card) -> str:
+    ours = (
+        "## How to use it\n\n"
+        "```python\n"
+        "import headstart\n"
+        'model = headstart.load("best")  # this folder\n'
+        'print(model.predict(["photo.jpg"]))\n'
+        "```\n\n"
+        "or `headstart predict best photo.jpg`."
+    )
+    p = card.preprocessing
+    return "\n\n".join(
+        [
+            ours,
+            _plainly(card),
+            f"It sees RGB images whose shorter side is resized to {p.resize} px ({p.interpolation}"
+            f"), the middle {p.image_size} x {p.image_size} px of them, scaled to 0..1, less "
+            f"{_three(p.mean)}, divided by {_three(p.std)}, channel by channel.",
+        ]
+    )
+
+
+def _plainly(card: Card) -> str:
+    """How to load the weights without headstart, or why that is not possible."""
+    library, _, name = card.backbone.rpartition("/")
+    classes = len(card.classes)
+    if card.head.place == "beside":
+        return (
+            f"The head ({card.head.kind}) lies beside the network, in head.safetensors: "
+            f"{WEIGHTS} alone holds the network that makes its codes, with the classifier that "
+            "network began with. So it is loaded with headstart."
+        )
+    if card.normalization == "group":
+        return "No library builds this network with GroupNorm; it is loaded with headstart."
+    if card.backbone in SIDE_HEADS:
+        return "Its side heads do not have these classes; it is loaded with headstart."
+    if library == "torchvision":
+        imported = "import torchvision"
+        built = f'torchvision.models.get_model("{name}", weights=None, num_classes={classes})'
+    else:
+        name = EMBEDDED_IN_TIMM if card.backbone == EMBEDDED else name
+        imported = "import timm"
+        built = f'timm.create_model("{name}", num_classes={classes})'
+    return (
+        f"Or without headstart:\n\n```python\n{imported}\n"
+        "from safetensors.torch import load_file\n\n"
+        f"network = {built}\n"
+        f'network.load_state_dict(load_file("{WEIGHTS}"))\n'
+        "network.eval()\n```"
+    )
+
+
+def _classes(card: Card) -> str:
+    names = [f"{i}. {_code(name)}" for i, name in enumerate(card.classes[:LISTED_CLASSES])]
+    left = len(card.classes) - len(names)
+    more = [f"\n... and {left} more: see `classes` in model.json."] if left else []
+    return "\n".join(["## Classes, by number", "", *names, *more])
+
+
+def _limits(card: Card) -> str:
+    lines = [
+        "## Limits",
+        "",
+        "- It answers one of its classes for every image, also where none is right.",
+        "- The accuracies hold for images like those of the study; other cameras, places or times "
+        "can lower them. Measure again on images of your own.",
+        "- Whether its probabilities are as sure as they say was not checked.",
+    ]
+    if card.provenance.pretraining is not None:
+        licence = card.provenance.pretraining.licence
+        stated = f"are licensed {_code(licence)}" if licence else "come with no stated licence"
+        lines.append(f"- The weights it began with {stated}; look up what that allows.")
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """The text as a Markdown code span, on one line."""
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
+
+
+def _three(values: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in values)})"
