@@ -75,6 +75,7 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
         return record
     if record is None:
         record = _new_record(trial, setting)
+    record = record.model_copy(update={"state": "running"})
     write_trial(folder, record)
     try:
         if trial.strategy.trains:

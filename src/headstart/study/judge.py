@@ -48,6 +48,8 @@ def judge(study: Study) -> StudyAnswer:
     if chosen is not None:
         _write_thumbnails(study, chosen)
         complete = all(arm.state != "unfinished" for arm in arms)
+        if complete:
+            _drop_spare_weights(study, arms)
         tests = _take_home(study, chosen, open_test=complete)
     result = answer(
         question=_question(study),
@@ -185,6 +187,13 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
     elif not model_file.exists() or json.loads(model_file.read_text()).get("trial") != key:
         save()
     return {arm.strategy: opened[1]} if opened else {}
+
+
+def _drop_spare_weights(study: Study, arms: list[ArmEvidence]) -> None:
+    """Keep the weights of each arm's first seed alone: no other one is ever taken home."""
+    for arm in arms:
+        for key in arm.trials[1:]:
+            (study.folder / "trials" / key / "weights.safetensors").unlink(missing_ok=True)
 
 
 def _read_test(study: Study, key: str) -> tuple[str, Estimate] | None:
