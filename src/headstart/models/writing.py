@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from headstart.models.model import Prediction
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # spreadsheets run cells that begin so (OWASP)
+FORMULA = ("=", "+", "-", "@", "\t", "\n")  # spreadsheets run cells that begin so (OWASP)
 
 
 def to_json(predictions: Sequence[Prediction]) -> str:
@@ -48,13 +48,13 @@ def to_csv(predictions: Sequence[Prediction]) -> str:
 
 
 def _cell(text: str) -> str:
-    text = _text(text)
+    text = _text(text).replace("\r", "\n")  # a lone \r would not be quoted, and break the line
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _text(text: str) -> str:
-    """Without the halves of characters that stand for undecodable bytes in a file's name."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """With ``?`` for what stands for undecodable bytes in a file's name: it cannot be printed."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _number(value: float) -> float:
