@@ -5,16 +5,42 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import timm
 import torch
 import torchvision
 from huggingface_hub import try_to_load_from_cache
-from timm.models import get_pretrained_cfg
+from timm.models import get_pretrained_cfg, model_entrypoint
 
 from headstart.backbones.loading import EMBEDDED, load, names
 from headstart.backbones.profile import profile
 from headstart.errors import HeadstartError
+
+# Families whose networks become chains: every one of timm 1.0.31 and torchvision 0.29 that has a
+# classifier was traced, but for three that timm keeps for its own tests.
+KNOWN_IN_TIMM = {  # by the module of timm.models that defines them
+    "resnet": "ResNet",
+    "efficientnet": "EfficientNet",
+    "mobilenetv3": "MobileNet",
+    "vgg": "VGG",
+    "convnext": "ConvNeXt",
+    "vision_transformer": "ViT",
+}
+KNOWN_IN_TORCHVISION = {  # by the beginning of their names
+    "resnet": "ResNet",
+    "resnext": "ResNet",
+    "wide_resnet": "ResNet",
+    "efficientnet": "EfficientNet",
+    "mobilenet": "MobileNet",
+    "vgg": "VGG",
+    "convnext": "ConvNeXt",
+    "vit": "ViT",
+}
+SAFE_NAMES = {  # what timm looks for before the file that a configuration names
+    "pytorch_model.bin": "model.safetensors",
+    "open_clip_pytorch_model.bin": "open_clip_model.safetensors",
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +48,8 @@ class BackboneInfo:
     """What is known of a network without building it."""
 
     name: str  # as `load` takes it
+    library: str  # "headstart" (its weights are embedded), "timm" or "torchvision"
+    family: str  # known to become a chain; "" for the others, which are tried
     input_size: int | None  # pixels; None where the library does not say
     pretrained: bool  # whether its library publishes weights
     on_disk: bool  # whether those are on this machine already
@@ -34,17 +62,6 @@ def listing(search: str | None = None) -> list[BackboneInfo]:
     return [_info(name) for name in found]
 
 
-def details(name: str) -> dict[str, Any]:
-    """One network, built with random weights: its stages at its own image size."""
-    chain = load(name, "random")
-    size = chain.preprocessing.image_size
-    return {
-        **asdict(_info(name)),
-        "preprocessing": chain.preprocessing.to_json(),
-        "stages": [asdict(row) for row in profile(chain, size)],
-    }
-
-
 def find(search: str | None) -> list[BackboneInfo]:
     """Like `listing`, but HeadstartError where nothing is found."""
     found = listing(search)
@@ -53,10 +70,27 @@ def find(search: str | None) -> list[BackboneInfo]:
     return found
 
 
+def details(name: str) -> dict[str, Any]:
+    """One network, built with random weights: its stages at its own image size.
+
+    A stage's ``shape`` is of what leaves it for one image; ``flops`` are of a forward pass, a
+    multiply-add counted as two. Raises HeadstartError where it cannot be made a chain.
+    """
+    chain = load(name, "random")
+    rows = profile(chain, chain.preprocessing.image_size)
+    return {
+        **asdict(_info(name)),
+        "preprocessing": chain.preprocessing.to_json(),
+        "parameters": sum(row.parameters for row in rows),
+        "flops": sum(row.flops for row in rows),
+        "stages": [asdict(row) for row in rows],
+    }
+
+
 def _info(name: str) -> BackboneInfo:
     library, _, model = name.rpartition("/")
     if name == EMBEDDED:
-        return BackboneInfo(name, 224, True, True, "Apache-2.0")
+        return BackboneInfo(name, "headstart", "EfficientNet", 224, True, True, "Apache-2.0")
     if library == "torchvision":
         return _torchvision_info(name, model)
     return _timm_info(name, model)
@@ -64,27 +98,49 @@ def _info(name: str) -> BackboneInfo:
 
 def _torchvision_info(name: str, model: str) -> BackboneInfo:
     weights = torchvision.models.get_model_weights(model).DEFAULT
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    size = max(weights.meta.get("min_size", (224, 224)))
-    crop = getattr(weights.transforms, "keywords", {}).get("crop_size", size)
-    return BackboneInfo(name, int(crop), True, file.exists(), "")
+    families = (f for start, f in KNOWN_IN_TORCHVISION.items() if model.startswith(start))
+    return BackboneInfo(
+        name,
+        "torchvision",
+        next(families, ""),
+        weights.transforms.keywords.get("crop_size"),
+        True,
+        _in_hub_folder(weights.url),
+        weights.meta.get("license", ""),
+    )
 
 
 def _timm_info(name: str, model: str) -> BackboneInfo:
     config = get_pretrained_cfg(model)
     if config is None:
-        return BackboneInfo(name, None, False, False, "")
+        return BackboneInfo(name, "timm", "", None, False, False, "")
+    module = model_entrypoint(model.split(".")[0]).__module__.rpartition(".")[2]
+    has_head = isinstance(config.classifier, str) and config.num_classes > 0
+    if config.hf_hub_id:
+        on_disk = _in_hugging_face_cache(config.hf_hub_id, config.hf_hub_filename)
+    else:
+        on_disk = bool(config.url) and _in_hub_folder(config.url)
     return BackboneInfo(
         name,
+        "timm",
+        KNOWN_IN_TIMM.get(module, "") if has_head else "",
         config.input_size[-1],
         timm.models.is_model_pretrained(model),
-        _on_disk(config.hf_hub_id),
+        on_disk,
         config.license or "",
     )
 
 
-def _on_disk(repository: str | None) -> bool:
-    if not repository or "/" not in repository:
-        return False
-    files = ("model.safetensors", "pytorch_model.bin")
-    return any(isinstance(try_to_load_from_cache(repository, file), str) for file in files)
+def _in_hub_folder(url: str) -> bool:
+    """Whether torch's own download folder holds the file."""
+    return (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name).is_file()
+
+
+def _in_hugging_face_cache(repository: str, file: str | None) -> bool:
+    repository, _, revision = repository.partition("@")
+    file = file or "pytorch_model.bin"
+    candidates = (SAFE_NAMES.get(file, str(Path(file).with_suffix(".safetensors"))), file)
+    return any(
+        isinstance(try_to_load_from_cache(repository, name, revision=revision or None), str)
+        for name in candidates
+    )
