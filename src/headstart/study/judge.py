@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +21,7 @@ from headstart.evidence.statistics import Estimate, accuracy_estimate, resolving
 from headstart.execution import machine, versions
 from headstart.records import Predictions, read_predictions, read_trial, replacing, write_json
 from headstart.study.plan import Study
+from headstart.study.question import ArmPlan
 from headstart.tasks import measures
 from headstart.verdict.answer import StudyAnswer, answer
 from headstart.verdict.decide import Verdict, decide
@@ -28,8 +30,10 @@ THUMBNAIL = 160  # pixels, longer side
 SHOWN_MISTAKES = 24
 
 
-def judge(study: Study) -> StudyAnswer:
+def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
     """Read the records and write everything that a finished or stopped study leaves.
+
+    `notes` says, by arm, why something was not run.
 
     The test split is opened once, for the arm that was chosen, and only when every arm is done
     or explained; its result is kept in test.json.
@@ -37,7 +41,7 @@ def judge(study: Study) -> StudyAnswer:
     gathered = gather(
         study.folder,
         study.resolved.protocol,
-        [_planned(arm) for arm in study.resolved.arms],
+        [_planned(arm, notes) for arm in study.resolved.arms],
         pretraining=PretrainingCost(forward_flops=_pretraining_flops(study)),
     )
     arms = gathered.arms
@@ -65,12 +69,13 @@ def judge(study: Study) -> StudyAnswer:
     return result
 
 
-def _planned(arm: Any) -> PlannedArm:
+def _planned(arm: ArmPlan, notes: Mapping[str, str]) -> PlannedArm:
+    said = [note for note in (arm.note, notes.get(arm.strategy.name)) if note]
     return PlannedArm(
         strategy=arm.strategy.name,
         seeds=tuple(arm.seeds),
         start_pretrained=starts_pretrained({"start": arm.strategy.start}),
-        note=arm.note,
+        note="; ".join(said) or None,
         state=arm.state,
     )
 

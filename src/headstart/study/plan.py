@@ -22,6 +22,7 @@ from headstart.tasks import Data
 
 MINIMUM_UNIT = 8  # fewer fine-tuning steps than this show nothing
 MOST_SEEDS = 3  # where the user says nothing and the budget allows
+TIMING = 0.1  # of the budget may be spent on timing steps
 RESERVE = 0.85  # of the budget is planned; the rest covers estimates and judging
 WITHOUT_BUDGET = 2.0  # x its steps that a rising scratch arm may take when only --steps is given
 WITH_BUDGET = 4.0  # x its steps while the budget lasts
@@ -148,7 +149,7 @@ def _plan(
         seeds = asked.seeds or (1 if asked.steps is None else MOST_SEEDS)
         unit = asked.steps or natural
         return [_arm(s, unit, seeds, None, notes) for s in strategies], seeds
-    costs = measure_costs(setting, strategies)
+    costs = measure_costs(setting, strategies, TIMING * asked.budget_seconds)
     budget = asked.budget_seconds * RESERVE
     kept, pruned = list(strategies), []
     while True:

@@ -15,26 +15,34 @@ from headstart.training import Hooks, StoppedError
 OVERRUN = 1.1  # x the budget that a run may be expected to end at before it is not begun
 
 
-def run_arms(study: Study, listener: Listener) -> bool:
-    """Run what is missing; False when the user stopped it. Finished trials are not run again."""
+def run_arms(study: Study, listener: Listener) -> dict[str, str]:
+    """Run what is missing and say, by arm, why something was left out.
+
+    Finished trials are not run again. When the user stops it, the rest stays missing.
+    """
+    notes: dict[str, str] = {}
     try:
         for arm in study.resolved.arms:
-            if arm.state is None:
-                _run_arm(study, arm, listener)
+            if arm.state is None and not _run_arm(study, arm, listener):
+                budget = study.asked.budget_seconds
+                notes[arm.strategy.name] = f"the budget of {budget:.0f} s was spent before it"
     except StoppedError:
-        return False
-    return True
+        pass
+    return notes
 
 
-def _run_arm(study: Study, arm: ArmPlan, listener: Listener) -> None:
+def _run_arm(study: Study, arm: ArmPlan, listener: Listener) -> bool:
+    """Run an arm's sweep and trials; False where the budget did not last."""
     factor = _choose_rate(study, arm, listener)
     if arm.strategy.trains and factor is None:
-        return
+        return False
     for number, seed in enumerate(arm.seeds):
         trial = Trial(arm.strategy, seed, arm.unit, factor)
         left = len(arm.seeds) - number - 1
         listener.on_arm(arm, f"seed {seed}" if len(arm.seeds) > 1 else "")
-        _run_trial(study, arm, trial, left, listener)
+        if _run_trial(study, arm, trial, left, listener) is None:
+            return False
+    return True
 
 
 def _choose_rate(study: Study, arm: ArmPlan, listener: Listener) -> float | None:
@@ -43,8 +51,9 @@ def _choose_rate(study: Study, arm: ArmPlan, listener: Listener) -> float | None
     for trial in sweep_trials(arm):
         listener.on_arm(arm, f"rate x {trial.rate_factor:.2g}")
         record = _run_trial(study, arm, trial, len(arm.seeds), listener)
-        if record is not None:
-            records.append(record)
+        if record is None:  # rule 3: no arm is tuned on fewer runs than another
+            return None
+        records.append(record)
     return best_factor(records)
 
 
