@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from headstart import __version__
 from headstart.errors import HeadstartError
@@ -279,5 +280,6 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    Console(stderr=True).print(f"[bold red]Error:[/] {message}", highlight=False, soft_wrap=True)
+    told = f"[bold red]Error:[/] {escape(message)}"  # paths may hold brackets
+    Console(stderr=True).print(told, highlight=False, soft_wrap=True)
     sys.exit(2)
