@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+# A busy machine is no failure, and the same code gives the same answer.
+settings.register_profile("headstart", deadline=None, derandomize=True)
+settings.load_profile("headstart")
+
+
+@pytest.fixture(scope="session")
+def imagenet_sample() -> Path:
+    """A thousand ImageNet photographs, one of each class."""
+    folder = SHARED / "imagenet_sample"
+    if not folder.is_dir():
+        pytest.skip("the folder of real images, ../shared/data/imagenet_sample, is missing")
+    return folder
