@@ -19,10 +19,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from headstart import models
+from headstart.backbones import load
 from headstart.data import normalize
 from headstart.errors import HeadstartError
 from headstart.models import saving, swapping
 from headstart.models.card import Card, read_card
+from headstart.models.readme import readme
 
 
 def change_card(folder: Path, **changes: Any) -> None:
@@ -46,6 +48,23 @@ def test_the_readme_loads_the_weights_without_headstart(
     with torch.no_grad():
         plain = torch.softmax(names["network"](images), 1)
     torch.testing.assert_close(plain, model.probabilities(images), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "backbone", ["efficientnet_lite0", "torchvision/shufflenet_v2_x0_5", "timm/test_vit3.r160_in1k"]
+)
+def test_the_readme_knows_each_librarys_names(
+    backbone: str, best: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = load(backbone, "random")
+    chain.replace_classifier(3, 0)
+    save_file(chain.network.state_dict(), tmp_path / "weights.safetensors")
+    monkeypatch.chdir(tmp_path)
+    text = readme(read_card(best).model_copy(update={"backbone": backbone}))
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
+    state = names["network"].state_dict()
+    assert all(torch.equal(state[k], v) for k, v in chain.network.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -135,6 +154,20 @@ def test_a_new_model_takes_the_old_ones_place(
         assert not missed
     assert models.load(best).card.strategy == "svm"
     assert [path.name for path in best.parent.iterdir()] == ["best"]
+
+
+def test_two_folders_are_exchanged_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rename that takes the old folder away before the new one is there."""
+    for name in ("best", "probe"):
+        (tmp_path / name).mkdir()
+    if not swapping._exchange(tmp_path / "best", tmp_path / "probe"):
+        pytest.skip("this system cannot exchange two names")
+    monkeypatch.setattr(Path, "rename", None)
+    with swapping.replacing_folder(tmp_path / "best", "mark") as new:
+        (new / "mark").write_text("new")
+    assert (tmp_path / "best" / "mark").read_text() == "new"
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
