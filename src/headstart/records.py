@@ -92,6 +92,7 @@ class TrialRecord(BaseModel):
     chosen: dict[str, Any] = Field(default_factory=dict)  # what was selected: penalty, rate ...
     versions: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
+    wall_seconds: float = 0.0  # that running it took here; shared codes are paid for once
     started: str = ""  # ISO 8601, UTC
     finished: str | None = None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from headstart.backbones import batchnorm_to_groupnorm
 from headstart.data import center_crop, normalize
 from headstart.execution.setting import Setting
 from headstart.strategies import Strategy, defaults, resolve
@@ -84,6 +85,8 @@ def _time_forward(setting: Setting, most: float) -> float:
 def _time_step(setting: Setting, strategy: Strategy, most: float) -> float:
     chain = setting.begin(strategy, 0)
     chain.replace_classifier(len(setting.data.dataset.classes), 0)
+    if strategy.norm == "group":
+        batchnorm_to_groupnorm(chain.network)
     chain.to(memory_format=torch.channels_last)
     rows = {row.stage for row in resolve(strategy, setting.stages) if any(row.shares)}
     chain.learn(rows, freeze_batchnorm=strategy.batchnorm == "frozen")

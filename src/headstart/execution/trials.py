@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ class Trial:
             {
                 "protocol": protocol,
                 "strategy": self.strategy.model_dump(mode="json"),
+                "files": _file_digests(self.strategy),
                 "seed": self.seed,
                 "unit": self.unit,
                 "rate_factor": self.rate_factor,
@@ -77,6 +79,7 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
         record = _new_record(trial, setting)
     record = record.model_copy(update={"state": "running"})
     write_trial(folder, record)
+    begun = time.perf_counter()
     try:
         if trial.strategy.trains:
             record = _train(trial, setting, folder, record, hooks)
@@ -84,10 +87,13 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
             record = _solve(trial, setting, folder, record)
     except DivergedError as error:
         record = record.model_copy(update={"state": "failed", "note": str(error)})
-    except StoppedError:
-        write_trial(folder, record.model_copy(update={"state": "unfinished"}))
+    except StoppedError as stopped:
+        wall = record.wall_seconds + time.perf_counter() - begun
+        left = {"state": "unfinished", "ledger": stopped.ledger, "wall_seconds": wall}
+        write_trial(folder, record.model_copy(update=left))
         raise
-    record = record.model_copy(update={"finished": _now()})
+    wall = record.wall_seconds + time.perf_counter() - begun
+    record = record.model_copy(update={"finished": _now(), "wall_seconds": wall})
     write_trial(folder, record)
     checkpoint.remove(folder)
     return record
@@ -277,6 +283,18 @@ def _save_network(folder: Path, chain: Chain) -> None:
     state = {name: value.contiguous() for name, value in chain.network.state_dict().items()}
     with replacing(folder / "weights.safetensors") as temporary:
         save_file(state, temporary)
+
+
+def _file_digests(strategy: Strategy) -> list[str]:
+    """SHA-256 of each weights file that the strategy starts from (rule 11)."""
+    files = sorted(strategy.starts - {"pretrained", "random"})
+    digests = []
+    for name in files:
+        if not Path(name).is_file():
+            raise HeadstartError(f"Strategy '{strategy.name}' starts from {name}: no such file.")
+        with Path(name).open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ GLOSS = {
     "linear-all-stages": "pretrained, frozen; a linear head on codes of every stage",
     "frozen-random": "random, frozen; the control for what pretraining brings",
     "partial": "pretrained; the last stages learn",
-    "fine-tune": "pretrained; the head learns first, then everything",
+    "fine-tune": "pretrained; the head is solved first, then everything learns",
     "scratch": "random; everything learns, on a longer schedule",
     "scratch-gn": "random, with GroupNorm; everything learns, on a longer schedule",
 }
@@ -23,6 +23,7 @@ def limits(answer: dict[str, Any]) -> list[str]:
     return [
         *_resolution(answer),
         *_selection(answer),
+        *_normalization(answer["arms"]),
         *_rising(answer["arms"]),
         *_without_result(answer["arms"]),
         *_scope(answer["question"]),
@@ -51,6 +52,19 @@ def _selection(answer: dict[str, Any]) -> list[str]:
     if tested:
         return [f"{said}better there than it is; the test images, opened once, do not flatter it."]
     return [f"{said}better there than it is; no test images were opened."]
+
+
+def _normalization(arms: list[dict[str, Any]]) -> list[str]:
+    """Rule 2: where arms differ in more than weights, say so."""
+    names = {arm["strategy"] for arm in arms if arm.get("metric")}
+    live, frozen = names & {"scratch", "scratch-gn"}, names & {"partial", "fine-tune"}
+    if not (live and frozen):
+        return []
+    return [
+        f"In a network with BatchNorm, {' and '.join(sorted(frozen))} kept the pretrained "
+        f"statistics while {' and '.join(sorted(live))} learned its own normalization: there the "
+        "arms differ in more than their first weights."
+    ]
 
 
 def _rising(arms: list[dict[str, Any]]) -> list[str]:

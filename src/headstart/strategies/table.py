@@ -137,7 +137,8 @@ def _refuse_frozen_random(strategy: Strategy, table: Sequence[Row]) -> None:
     """Rule 1: weights that were not loaded are never frozen, except in the control arm."""
     if strategy.name == "frozen-random":
         return
-    frozen = [row.stage for row in table if row.start == "random" and not any(row.shares)]
+    drawn = {"random", "new"} if strategy.head == "new" else {"random"}
+    frozen = [row.stage for row in table if row.start in drawn and not any(row.shares)]
     if frozen:
         raise HeadstartError(
             f"Strategy '{strategy.name}' would freeze random weights in {', '.join(frozen)}. "

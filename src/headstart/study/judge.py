@@ -38,10 +38,11 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
     The test split is opened once, for the arm that was chosen, and only when every arm is done
     or explained; its result is kept in test.json.
     """
+    published = study.setting.weights == "pretrained"
     gathered = gather(
         study.folder,
         study.resolved.protocol,
-        [_planned(arm, notes) for arm in study.resolved.arms],
+        [_planned(arm, notes, published=published) for arm in study.resolved.arms],
         pretraining=PretrainingCost(forward_flops=_pretraining_flops(study)),
     )
     arms = gathered.arms
@@ -69,12 +70,13 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
     return result
 
 
-def _planned(arm: ArmPlan, notes: Mapping[str, str]) -> PlannedArm:
+def _planned(arm: ArmPlan, notes: Mapping[str, str], *, published: bool) -> PlannedArm:
+    """What was meant to run; what weights from a file cost is not known (`published` False)."""
     said = [note for note in (arm.note, notes.get(arm.strategy.name)) if note]
     return PlannedArm(
         strategy=arm.strategy.name,
         seeds=tuple(arm.seeds),
-        start_pretrained=starts_pretrained({"start": arm.strategy.start}),
+        start_pretrained=published and starts_pretrained({"start": arm.strategy.start}),
         note="; ".join(said) or None,
         state=arm.state,
     )

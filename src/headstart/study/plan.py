@@ -15,7 +15,7 @@ from headstart.backbones import load
 from headstart.data import Dataset, ImageStore, Splits, make_splits, near_duplicates, open_dataset
 from headstart.errors import HeadstartError
 from headstart.execution import Costs, Setting, Trial, fabric, measure_costs, unit_numbers
-from headstart.strategies import NAMES, Strategy, choose, defaults
+from headstart.strategies import NAMES, Strategy, choose, defaults, resolve
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan, Question, Resolved, StudyFile, require_same
 from headstart.tasks import Data
@@ -132,6 +132,13 @@ def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict
         # BatchNorm cannot learn from small batches, so there scratch is trained with GroupNorm.
         left_out = "scratch" if small else "scratch-gn"
         strategies = choose([n for n in NAMES if n != left_out], setting.stages)
+    for strategy in strategies:
+        resolve(strategy, setting.stages)  # unknown stages are refused before anything is written
+        if strategy.norm == "group" and not has_batchnorm:
+            raise HeadstartError(
+                f"Strategy '{strategy.name}' puts GroupNorm in BatchNorm's place, but "
+                f"{asked.backbone} has no BatchNorm. Leave it out of --strategies."
+            )
     notes = {
         s.name: f"batches of {setting.batch} are too small for BatchNorm: see scratch-gn"
         for s in strategies

@@ -78,7 +78,7 @@ def _run_trial(
     before = {r.key: r for r in read_trials(study.folder)}
     finished = key in before and before[key].state in ("done", "failed")
     spent = study.resolved.planning_seconds + sum(
-        r.ledger.seconds for r in before.values() if r.key != key
+        r.wall_seconds for r in before.values() if r.key != key
     )
     budget = study.asked.budget_seconds
     if not finished and budget is not None and spent > OVERRUN * budget:

@@ -175,7 +175,7 @@ class _Run:
             if self.hooks.stop_requested():
                 if self._loss_is_finite():  # else the last good state is the one to keep
                     self._save()
-                raise StoppedError
+                raise StoppedError(self.ledger)
             phase, within = self._place()
             if phase != self._phase_set:
                 self._enter(phase)

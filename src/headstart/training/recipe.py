@@ -89,6 +89,10 @@ class Outcome:
 class StoppedError(Exception):
     """The user asked to stop; the state is saved and the same command continues."""
 
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        super().__init__()
+        self.ledger = ledger or Ledger()  # what the run had spent
+
 
 class DivergedError(Exception):
     """The loss was not finite, again after a restart at a lower rate."""
