@@ -37,7 +37,7 @@ def test_all_names_in_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_libraries_say_is_repeated() -> None:
     rows = {row.name: row for row in listing()}
     resnet = rows["timm/resnet50"]
-    assert (resnet.library, resnet.family, resnet.input_size) == ("timm", "ResNet", 224)
+    assert (resnet.family, resnet.input_size) == ("ResNet", 224)
     assert resnet.pretrained
     assert resnet.licence == get_pretrained_cfg("resnet50").license
     assert rows["torchvision/efficientnet_b3"].input_size == 300

@@ -48,8 +48,7 @@ SAFE_NAMES = {  # what timm looks for before the file that a configuration names
 class BackboneInfo:
     """What is known of a network without building it."""
 
-    name: str  # as `load` takes it
-    library: str  # "headstart" (its weights are embedded), "timm" or "torchvision"
+    name: str  # as `load` takes it: the library stands before the slash
     family: str  # known to become a chain; "" for the others, which are tried
     input_size: int | None  # pixels; None where the library does not say
     pretrained: bool  # whether its library publishes weights
@@ -91,7 +90,7 @@ def details(name: str) -> dict[str, Any]:
 def _info(name: str) -> BackboneInfo:
     library, _, model = name.rpartition("/")
     if name == EMBEDDED:
-        return BackboneInfo(name, "headstart", "EfficientNet", 224, True, True, "Apache-2.0")
+        return BackboneInfo(name, "EfficientNet", 224, True, True, "Apache-2.0")
     if library == "torchvision":
         return _torchvision_info(name, model)
     return _timm_info(name, model)
@@ -102,7 +101,6 @@ def _torchvision_info(name: str, model: str) -> BackboneInfo:
     families = (f for start, f in KNOWN_IN_TORCHVISION.items() if model.startswith(start))
     return BackboneInfo(
         name,
-        "torchvision",
         next(families, ""),
         weights.transforms.keywords.get("crop_size"),
         True,
@@ -114,7 +112,7 @@ def _torchvision_info(name: str, model: str) -> BackboneInfo:
 def _timm_info(name: str, model: str) -> BackboneInfo:
     config = get_pretrained_cfg(model)
     if config is None:
-        return BackboneInfo(name, "timm", "", None, False, False, "")
+        return BackboneInfo(name, "", None, False, False, "")
     module = model_entrypoint(model.split(".")[0]).__module__.rpartition(".")[2]
     has_head = isinstance(config.classifier, str) and config.num_classes > 0
     if config.hf_hub_id:
@@ -123,7 +121,6 @@ def _timm_info(name: str, model: str) -> BackboneInfo:
         on_disk = bool(config.url) and _in_hub_folder(config.url)
     return BackboneInfo(
         name,
-        "timm",
         KNOWN_IN_TIMM.get(module, "") if has_head else "",
         config.input_size[-1],
         timm.models.is_model_pretrained(model),
