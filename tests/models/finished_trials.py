@@ -10,7 +10,7 @@ from headstart import models
 from headstart.execution import Setting
 from headstart.records import Predictions, TrialRecord
 
-BACKBONE = "timm/test_efficientnet"
+BACKBONE = "timm/test_resnet"
 ARMS = ("linear", "svm", "linear-all-stages", "frozen-random", "fine-tune", "scratch-gn")
 SIZE = 32
 
