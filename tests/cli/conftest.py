@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
 
-from small_study import _one_thread, call, finished  # noqa: E402
+from small_study import _one_thread, call, finished
 
 __all__ = ["_one_thread", "call", "finished"]

@@ -73,14 +73,15 @@ def test_validation_images_are_listed_in_the_order_of_the_predictions(finished: 
 
 
 def test_the_same_command_runs_nothing_and_gives_the_same_answer(
-    finished: Finished, call: Call
+    finished: Finished, call: Call, tmp_path: Path
 ) -> None:
-    before = state_of(finished.folder / "trials")
-    model = state_of(finished.folder / "best")
-    again = call(*finished.command, "--out", finished.folder)
+    folder = tmp_path / "copy"  # other tests look at the original meanwhile
+    shutil.copytree(finished.folder, folder)
+    before, model = state_of(folder / "trials"), state_of(folder / "best")
+    again = call(*finished.command, "--out", folder)
     assert again.code == 0, again.err
-    assert state_of(finished.folder / "trials") == before
-    assert state_of(finished.folder / "best") == model
+    assert state_of(folder / "trials") == before
+    assert state_of(folder / "best") == model
     first, second = json.loads(finished.out), json.loads(again.out)
     assert first.pop("machine").keys() == second.pop("machine").keys()  # threads may differ here
     assert second == first
