@@ -131,7 +131,8 @@ def plain_table(rows: list[dict[str, Any]]) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD)
     for key, value in rows[0].items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        drawn.add_column(key.replace("_", " "), justify="right" if number else "left")
+        justify = "right" if number else "left"
+        drawn.add_column(key.replace("_", " "), justify=justify, no_wrap=key == "name")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row.values()))
     return drawn

@@ -182,7 +182,11 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
             classes=study.dataset.classes,
             preprocessing=study.setting.reference.preprocessing.at(study.resolved.image_size),
             metrics=metrics,
-            provenance={"data": study.asked.data, "fingerprint": study.resolved.fingerprint},
+            provenance={
+                "data": study.asked.data,
+                "fingerprint": study.resolved.fingerprint,
+                "question": _question(study),
+            },
         )
 
     if opened is None and open_test and len(study.splits.test):
