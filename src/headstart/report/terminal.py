@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -131,7 +131,7 @@ def plain_table(rows: list[dict[str, Any]]) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD)
     for key, value in rows[0].items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        justify = "right" if number else "left"
+        justify: Literal["left", "right"] = "right" if number else "left"
         drawn.add_column(key.replace("_", " "), justify=justify, no_wrap=key == "name")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row.values()))
