@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+# Small networks wait for threads longer than they work, above all where tests run in parallel.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is no failure, and the same code gives the same answer.
 settings.register_profile("headstart", deadline=None, derandomize=True)

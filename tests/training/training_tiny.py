@@ -89,6 +89,7 @@ class FakeTask:
     def evaluate(self, model: nn.Module) -> tuple[float, float]:
         assert not any(m.training for m in model.modules() if isinstance(m, nn.Dropout))
         self.evaluations += 1
+        assert self.evaluations < 300, "the run does not end"
         if self.measured is not None:
             return self.measured(self.evaluations - 1)
         scores = model(self.images)

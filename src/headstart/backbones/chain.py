@@ -47,6 +47,7 @@ class Chain(nn.Module):
         self.origin = origin
         self._classifier = classifier
         self._trace = trace(network, classifier)
+        self.training = network.training
 
     @property
     def stage_names(self) -> tuple[str, ...]:

@@ -89,8 +89,8 @@ class Classification:
 
     def statistics(self) -> Iterable[Tensor]:
         """Unaugmented training images, for BatchNorm."""
-        count = -(-len(self._statistics) // self._batch)
-        # Equal parts: BatchNorm cannot learn from a last batch of one image.
+        # Equal parts of a batch or more: BatchNorm cannot learn from a last batch of one image.
+        count = max(1, len(self._statistics) // self._batch)
         for batch in self._read(np.array_split(self._statistics, count)):
             yield batch.images
 
