@@ -163,7 +163,9 @@ def _plan(
         seeds, unit = _fit(budget, costs, kept, natural, asked)
         if unit >= MINIMUM_UNIT or not any(s.trains for s in kept):
             break
-        dearest = max((s for s in kept if s.trains), key=lambda s: costs.arm(s, MINIMUM_UNIT, 1))
+        # The longest schedule goes first, whatever a busy machine did to the timed steps.
+        trained = [s for s in kept if s.trains]
+        dearest = max(trained, key=lambda s: (s.steps, costs.arm(s, MINIMUM_UNIT, 1)))
         needed = costs.arm(dearest, MINIMUM_UNIT, 1)
         kept.remove(dearest)
         note = f"not run: even {MINIMUM_UNIT} steps a phase would take {needed:.0f} s of the budget"
