@@ -74,6 +74,7 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
     folder = study_folder(study, trial.key(setting.protocol))
     record = read_trial(folder)
     if record is not None and record.state in ("done", "failed"):
+        checkpoint.remove(folder)  # a kill may have come between the record and this
         return record
     if record is None:
         record = _new_record(trial, setting)
