@@ -234,7 +234,7 @@ def _other_network(path: Path) -> None:
 
 
 def _code(path: Path) -> None:
-    path.write_bytes(pickle.dumps({"conv.weight": _Evil()}))
+    path.write_bytes(pickle.dumps({"conv.weight": _Evil()}, protocol=2))
 
 
 def _noise(path: Path) -> None:

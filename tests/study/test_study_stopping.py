@@ -102,6 +102,10 @@ def test_interrupting_once_keeps_everything_and_says_what_there_is(
     assert (folder / "best" / "model.json").is_file()
     assert not (folder / "test.json").exists()  # not opened before every arm has had its turn
     done = _finished_trials(folder)
+    # As a kill leaves it that comes between a finished trial's record and its tidying.
+    left = folder / "trials" / finished.key("fine-tune") / "checkpoint" / "state.pt"
+    left.parent.mkdir()
+    left.write_bytes(b"left behind")
 
     ended = run(*command)
 
