@@ -294,7 +294,10 @@ class _Run:
         return True
 
     def _decide(self, phase: int, within: int) -> None:
-        """Begin the fall early when the curve has levelled off; put it off while it rises."""
+        """Begin the fall early when the curve has levelled off; put it off while it rises.
+
+        A phase that may be extended is never cut short: scratch gets its whole schedule.
+        """
         schedule = self.schedules[phase]
         if within > schedule.hold_until or self.step == 0:
             return
@@ -302,11 +305,14 @@ class _Run:
         held = [p for p in self.points if p.step > first]
         losses, accuracies = [p.loss for p in held], [p.accuracy for p in held]
         if within < schedule.hold_until:
-            if self.recipe.early_stop and progress.levelled_off(losses, accuracies):
+            may_stop = self.recipe.early_stop and not self.recipe.phases[phase].extend
+            if may_stop and progress.levelled_off(losses, accuracies):
                 self.rising = False
                 self._move(phase, within, "levelled off")
             return
-        self.rising = progress.rises(losses, accuracies)
+        # Random weights can stay at chance for long before they begin to learn: no verdict yet.
+        waiting = self.recipe.phases[phase].extend and min(losses, default=0.0) > 0.95 * self.points[0].loss
+        self.rising = waiting or progress.rises(losses, accuracies)
         planned = round(self.recipe.phases[phase].steps * self.recipe.unit)
         limit = round(planned * self.recipe.extension_limit)
         more = max(self.recipe.evaluate_every, round(planned / 10))
