@@ -194,6 +194,14 @@ def test_without_early_stop_a_plateau_runs_to_its_end(tmp_path: Path) -> None:
     assert (outcome.ledger.steps, outcome.still_rising) == (100, False)
 
 
+def test_scratch_that_is_still_at_chance_is_neither_cut_short_nor_called_finished(
+    tmp_path: Path,
+) -> None:
+    plan = recipe(Phase(extend=True), **long(early_stop=True))
+    outcome, _ = run(tmp_path, plan, task=measured_by(lambda n: 1.0))
+    assert (outcome.ledger.steps, outcome.still_rising) == (100, True)
+
+
 def test_a_rising_curve_is_followed_up_to_its_limit(tmp_path: Path) -> None:
     plan = recipe(Phase(extend=True), **long(extension_limit=1.5, early_stop=True))
     outcome, _ = run(tmp_path, plan, task=measured_by(lambda n: 10 - 0.1 * n))
