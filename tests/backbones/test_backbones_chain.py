@@ -155,6 +155,14 @@ def test_frozen_stages_do_not_drop_anything() -> None:
     assert not torch.equal(seeded(chain.run, images), chain.run(images))
 
 
+def test_dropout_before_the_head_goes_with_the_head() -> None:
+    chain = chained("resnet18", "fc", drop_rate=0.5)
+    images = torch.randn(2, 3, 64, 64)
+    chain.learn({HEAD})
+    assert not torch.equal(seeded(chain, images), chain(images))
+    assert torch.equal(seeded(chain.run, images), chain.run(images))
+
+
 # Frozen BatchNorm (rule 7).
 
 
@@ -227,6 +235,41 @@ def test_a_new_head_depends_on_its_seed_alone() -> None:
 def test_an_unknown_stage_is_refused_with_the_known_ones(small: Chain) -> None:
     with pytest.raises(HeadstartError, match=r"no stage 'layer9'.*stem, blocks\.0"):
         small.parameters_of("layer9")
+
+
+class Block(nn.Module):
+    def __init__(self, into: int, out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(into, out, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv(x))
+
+
+class Skipping(nn.Module):
+    """A shortcut past whole modules: between them two values are alive, so there is no cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d, self.e = (Block(n, 4) for n in (3, 4, 4, 4, 4))
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        short = self.a(x)
+        x = self.c(self.b(short)) + short[:, :, 2:-2, 2:-2]
+        return self.fc(self.e(self.d(x)).mean((2, 3)))
+
+
+def test_there_is_no_cut_where_two_values_are_alive() -> None:
+    network = Skipping().eval()
+    chain = Chain(network, "fc", Preprocessing(16), Origin("mine", "random", "", "", 0))
+    rows = {name: row for row, names in chain.state_names().items() for name in names}
+    assert rows["b.conv.weight"] == rows["c.conv.weight"]
+    assert len({rows[f"{layer}.conv.weight"] for layer in "bde"}) == 3
+    value = images = torch.randn(2, 3, 16, 16)
+    for cut in range(1, len(chain.stage_names) + 1):
+        value = chain.run(value, cut - 1, cut)
+        assert torch.allclose(chain.head_of(chain.run(value, cut)), network(images), atol=1e-6)
 
 
 class Branching(nn.Module):

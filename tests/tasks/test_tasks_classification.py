@@ -73,6 +73,8 @@ def test_a_resumed_arm_sees_the_batches_it_would_have_seen(data: Data, chain: Ch
 def test_seeds_give_other_orders_and_other_crops(data: Data, chain: Chain) -> None:
     one, two = (next(task(data, chain, seed=seed).batches(0)) for seed in (0, 1))
     assert not torch.equal(one.labels, two.labels)
+    single = replace(data, training=np.array([5]))  # one image has one order
+    one, two = (next(task(single, chain, batch=1, seed=seed).batches(0)) for seed in (0, 1))
     assert not torch.equal(one.images, two.images)
 
 
