@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,9 +74,12 @@ def test_a_plan_fills_at_most_the_budget(
     assert all(not arm.strategy.trains or arm.unit >= MINIMUM_UNIT for arm in kept)
     assert all(arm.strategy.trains for arm in pruned)  # what needs no steps is never too dear
     assert all(arm.note and f"{MINIMUM_UNIT} steps" in arm.note for arm in pruned)
-    if pruned and trained:  # the dearest go first
-        dearest = max(costs.arm(arm.strategy, MINIMUM_UNIT, 1) for arm in trained)
-        assert all(costs.arm(arm.strategy, MINIMUM_UNIT, 1) >= dearest for arm in pruned)
+    if pruned and trained:  # the longest go first, and of those the dearest
+
+        def weight(arm: ArmPlan) -> tuple[float, float]:
+            return arm.strategy.steps, costs.arm(arm.strategy, MINIMUM_UNIT, 1)
+
+        assert min(map(weight, pruned)) >= max(map(weight, trained))
     if trained:
         unit = trained[0].unit
         assert {arm.unit for arm in trained} == {unit}  # a step unit is the same for every arm
@@ -94,6 +98,14 @@ def test_a_budget_too_small_for_scratch_prunes_it_and_says_so() -> None:
     assert by_name["scratch"].state == "pruned"
     assert by_name["scratch"].seeds == []
     assert "of the budget" in (by_name["scratch"].note or "")
+
+
+def test_the_longest_schedule_goes_first_whatever_was_timed() -> None:
+    costs = costs_of(step=1.0, forward=0.01, images=400, batch=32)
+    hurried = replace(costs, step={**costs.step, "fine-tune": 9.0})  # timed on a busy machine
+    asked = Question(data="x", budget_seconds=300, strategies=["linear", "fine-tune", "scratch"])
+    _, arms, _ = planned(asked, hurried, 400, 32)
+    assert [arm.strategy.name for arm in arms if arm.state == "pruned"][-1] == "scratch"
 
 
 def test_seeds_are_repeated_only_where_they_leave_half_of_the_steps() -> None:
