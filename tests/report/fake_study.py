@@ -226,6 +226,7 @@ def _answer(
             "p_a_better": 0.97,
             "mcnemar": 0.012 if seeds == 1 else None,
             "resolving_power": 0.054,
+            "tied": abs(best["metric"]["value"] - other["metric"]["value"]) < 0.054,
         }
         for other in ranked[1:]
     ]

@@ -320,6 +320,19 @@ def test_rule_11_the_same_question_has_the_same_keys_wherever_it_is_asked(
     assert here.setting.protocol == there.setting.protocol == patient.protocol
 
 
+def test_rule_11_codes_are_those_of_the_weights_they_are_kept_for(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """A trained network's codes must not pass for those of the weights that it began with."""
+    own, fresh = setting_for(open_dataset(pictures)), setting_for(open_dataset(pictures))
+    linear = named("linear", own.stages)
+    live = named("fine-tune", own.stages).model_copy(update={"name": "own", "batchnorm": "live"})
+    run(Trial(live, seed=0, unit=3, rate_factor=10.0), own, tmp_path, Hooks())
+    after = own.codes(linear, 0, own.begin(linear, 0)).validation["last"]
+    before = fresh.codes(linear, 0, fresh.begin(linear, 0)).validation["last"]
+    np.testing.assert_array_equal(after, before)
+
+
 # -- 12: ties ------------------------------------------------------------------------------------
 
 
@@ -331,7 +344,8 @@ def test_rule_12_arms_that_cannot_be_told_apart_are_tied_and_the_cheaper_is_take
     best = max(arms, key=lambda name: arms[name]["metric"]["value"])
     for pair in verdict["pairs"]:
         others = {pair["a"], pair["b"]} - {best}
-        if len(others) == 1 and abs(pair["difference"]) < pair["resolving_power"] - 1e-9:
+        small = abs(pair["difference"]) < pair["resolving_power"] - 1e-9
+        if len(others) == 1 and small and pair["low"] <= 0 <= pair["high"]:
             assert others <= set(verdict["tied"])
     cheapest = min(verdict["tied"], key=lambda name: arms[name]["cost"]["flops"])
     spent = arms[verdict["choice"]]["cost"]["flops"]

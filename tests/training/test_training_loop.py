@@ -173,6 +173,13 @@ def measured_by(loss: Callable[[int], float]) -> FakeTask:
     return FakeTask(measured=lambda n: (loss(n), 0.5))
 
 
+def memorizing(train_loss: float) -> FakeTask:
+    """Validation stays at a loss of 1, whatever becomes of the training loss."""
+    return FakeTask(
+        measured=lambda n: (1.0, 0.5), spoil=lambda step, loss: 0 * loss + train_loss
+    )
+
+
 def long(**numbers: object) -> dict[str, object]:
     return {"unit": 100, "evaluate_every": 5, **numbers}
 
@@ -198,8 +205,15 @@ def test_scratch_that_is_still_at_chance_is_neither_cut_short_nor_called_finishe
     tmp_path: Path,
 ) -> None:
     plan = recipe(Phase(extend=True), **long(early_stop=True))
-    outcome, _ = run(tmp_path, plan, task=measured_by(lambda n: 1.0))
+    outcome, _ = run(tmp_path, plan, task=memorizing(1.0))
     assert (outcome.ledger.steps, outcome.still_rising) == (100, True)
+
+
+def test_scratch_that_learns_by_heart_alone_is_not_waited_for(tmp_path: Path) -> None:
+    """Validation at chance while the training loss falls: more steps would not help."""
+    plan = recipe(Phase(extend=True), **long(extension_limit=2.0))
+    outcome, _ = run(tmp_path, plan, task=memorizing(0.8))
+    assert (outcome.ledger.steps, outcome.still_rising) == (100, False)
 
 
 def test_a_rising_curve_is_followed_up_to_its_limit(tmp_path: Path) -> None:

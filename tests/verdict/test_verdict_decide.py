@@ -53,6 +53,17 @@ def test_a_real_difference_that_is_smaller_than_delta_is_not_paid_for(arm: Arm) 
     assert decide(arms, delta=0.001).choice == "fine-tune"
 
 
+def test_a_difference_that_was_clearly_seen_is_no_tie(arm: Arm) -> None:
+    """Of 120 images 16 only one arm gets right, 5 only the other: 9.2 points, within the
+    resolving power of 10.7, yet the interval begins above one point."""
+    arms = [arm("linear", 75, n=120), arm("fine-tune", 86, n=120, first=5, flops=DEAR)]
+    (pair,) = decide(arms).pairs
+    assert abs(pair.difference) < pair.resolving_power
+    assert not pair.tied
+    assert decide(arms).choice == "fine-tune"
+    assert decide(arms, delta=0.05).choice == "linear"  # then the interval reaches into delta
+
+
 def test_equal_arms_are_tied_though_neither_is_surely_close_enough(arm: Arm) -> None:
     """Rule 12 decides where P >= 0.8 admits nobody: 30 images, three discordant each way."""
     verdict = decide([arm("linear", 27, n=30), arm("fine-tune", 27, n=30, first=3, flops=DEAR)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,7 +31,6 @@ class CodesAndCost:
     train: Codes
     validation: Codes
     seconds: float
-    flops: float  # a forward pass over the training images
 
 
 @dataclass
@@ -120,13 +120,21 @@ class Setting:
             groups=self.duplicates[positions],
         )
 
+    def training_passes(self, passes: int, seconds: float) -> Ledger:
+        """What so many forward passes over the training images cost."""
+        images = passes * len(self.data.training)
+        return Ledger(
+            images=images,
+            pixels=images * self.data.image_size**2,
+            flops=images * sum(self.flops),
+            seconds=seconds,
+        )
+
     def _start_key(self, strategy: Strategy, seed: int) -> str:
         drawn = strategy.starts != {"pretrained"}
         return json.dumps([strategy.start, seed if drawn else None], sort_keys=True)
 
     def _extract(self, chain: Chain) -> CodesAndCost:
-        import time
-
         begun = time.perf_counter()
         data, stages = self.data, code_stages(chain)
         both = np.concatenate([data.training, data.splits.validation])
@@ -136,7 +144,6 @@ class Setting:
             {name: code[:n] for name, code in codes.items()},
             {name: code[n:] for name, code in codes.items()},
             time.perf_counter() - begun,
-            n * sum(self.flops),
         )
 
 
@@ -145,16 +152,6 @@ def select(codes: Codes, which: Literal["last", "all"]) -> npt.NDArray[np.float3
     if which == "last":
         return codes["last"]
     return np.concatenate(list(codes.values()), axis=1)
-
-
-def extraction_ledger(codes: CodesAndCost, images: int, pixels_per_image: int) -> Ledger:
-    """What extracting the training codes cost, as if this arm had been alone."""
-    return Ledger(
-        images=images,
-        pixels=images * pixels_per_image,
-        flops=codes.flops,
-        seconds=codes.seconds,
-    )
 
 
 def digest_of(content: object) -> str:

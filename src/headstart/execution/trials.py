@@ -19,13 +19,13 @@ from headstart.execution.machine import machine, versions
 from headstart.execution.setting import (
     Setting,
     digest_of,
-    extraction_ledger,
     select,
     study_folder,
 )
 from headstart.features import HeadFit, LinearHead, extract
 from headstart.records import (
     CurvePoint,
+    Ledger,
     Predictions,
     TrialRecord,
     append_point,
@@ -144,14 +144,26 @@ def _new_record(trial: Trial, setting: Setting) -> TrialRecord:
     )
 
 
-def _prepare(trial: Trial, setting: Setting) -> tuple[Chain, HeadFit | None]:
+@dataclass(frozen=True)
+class _Start:
+    """A trial before its first step, and what it cost to get there."""
+
+    chain: Chain
+    fit: HeadFit | None  # of a head that was solved
+    spent: Ledger
+
+
+def _prepare(trial: Trial, setting: Setting) -> _Start:
     """The chain as the trial begins: weights, normalization, head."""
+    begun = time.perf_counter()
     strategy = trial.strategy
     chain = setting.begin(strategy, trial.seed)
-    fit = None
+    fit, seconds = None, 0.0
     if strategy.head != "new" and strategy.trains and strategy.batchnorm == "live":
         fit = _solve_with_live_statistics(trial, setting, chain)
     elif strategy.head != "new":
+        # Codes are extracted once for many arms, but each is billed as if it had been alone.
+        seconds = setting.codes(strategy, trial.seed, chain).seconds
         fit = setting.fit_head(strategy, trial.seed, chain)
     chain.replace_classifier(len(setting.data.dataset.classes), trial.seed)
     if strategy.norm == "group" and not batchnorm_to_groupnorm(chain.network):
@@ -161,7 +173,10 @@ def _prepare(trial: Trial, setting: Setting) -> tuple[Chain, HeadFit | None]:
         )
     if fit is not None and fits_classifier(strategy):
         set_classifier(chain, fit.head)
-    return chain.to(memory_format=torch.channels_last), fit
+    chain = chain.to(memory_format=torch.channels_last)
+    seconds = max(seconds, time.perf_counter() - begun)
+    passes = 0 if fit is None else 1
+    return _Start(chain, fit, setting.training_passes(passes, seconds))
 
 
 def _solve_with_live_statistics(trial: Trial, setting: Setting, chain: Chain) -> HeadFit:
@@ -199,18 +214,16 @@ def set_classifier(chain: Chain, head: LinearHead) -> None:
 
 def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) -> TrialRecord:
     """An arm without steps: a head solved on codes."""
-    begun = time.perf_counter()
-    chain, fit = _prepare(trial, setting)
+    start = _prepare(trial, setting)
+    fit = start.fit
     assert fit is not None
-    codes = setting.codes(trial.strategy, trial.seed, chain)
+    codes = setting.codes(trial.strategy, trial.seed, start.chain)
     positions = setting.data.splits.validation
     scores = fit.head.probabilities(select(codes.validation, trial.strategy.codes))
     predictions = Predictions(positions, setting.data.labels(positions), scores)
     loss, accuracy = measures(predictions)
-    spent = extraction_ledger(codes, len(setting.data.training), setting.data.image_size**2)
-    ledger = spent.model_copy(update={"seconds": max(spent.seconds, time.perf_counter() - begun)})
     truncate_curve(folder, -1)
-    point = CurvePoint.of(ledger, rate=0.0, train_loss=None, loss=loss, accuracy=accuracy)
+    point = CurvePoint.of(start.spent, rate=0.0, train_loss=None, loss=loss, accuracy=accuracy)
     append_point(folder, point)
     write_predictions(folder, predictions)
     _save_head(folder, fit.head)
@@ -218,7 +231,7 @@ def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) ->
     return record.model_copy(
         update={
             "state": "done",
-            "ledger": ledger,
+            "ledger": start.spent,
             "accuracy": accuracy,
             "loss": loss,
             "chosen": chosen,
@@ -229,22 +242,14 @@ def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) ->
 def _train(
     trial: Trial, setting: Setting, folder: Path, record: TrialRecord, hooks: Hooks
 ) -> TrialRecord:
-    begun = time.perf_counter()
-    chain, fit = _prepare(trial, setting)
-    prepared = time.perf_counter() - begun
+    start = _prepare(trial, setting)
+    chain, fit = start.chain, start.fit
     task = _task(trial, setting, chain)
     plan = recipe(trial, setting)
     outcome = train(chain, task, plan, folder, setting.fabric, hooks)
     chain.eval()
     predictions = task.predict(chain, setting.data.splits.validation)
     loss, accuracy = measures(predictions)
-    ledger = outcome.ledger
-    if fit is not None:  # the head was solved first: that pass is a part of this arm's cost
-        codes = setting.codes(trial.strategy, trial.seed, chain)
-        ledger = ledger.plus(
-            extraction_ledger(codes, len(setting.data.training), setting.data.image_size**2)
-        )
-    ledger = ledger.model_copy(update={"seconds": ledger.seconds + prepared})
     if trial.role == "trial":
         write_predictions(folder, predictions)
         _save_network(folder, chain)
@@ -252,7 +257,7 @@ def _train(
     return record.model_copy(
         update={
             "state": "done",
-            "ledger": ledger,
+            "ledger": outcome.ledger.plus(start.spent),
             "accuracy": accuracy,
             "loss": loss,
             "planned_steps": outcome.planned_steps,

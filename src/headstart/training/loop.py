@@ -311,7 +311,8 @@ class _Run:
                 self._move(phase, within, "levelled off")
             return
         # Random weights can stay at chance for long before they begin to learn: no verdict yet.
-        at_chance = min(losses, default=0.0) > 0.95 * self.points[0].loss
+        learned = losses + [p.train_loss for p in held if p.train_loss is not None]
+        at_chance = min(learned, default=0.0) > 0.95 * self.points[0].loss
         waiting = self.recipe.phases[phase].extend and at_chance
         self.rising = waiting or progress.rises(losses, accuracies)
         planned = round(self.recipe.phases[phase].steps * self.recipe.unit)

@@ -90,6 +90,7 @@ class PairAnswer(_Strict):
     p_a_better: float
     mcnemar: float | None
     resolving_power: float
+    tied: bool
 
 
 class VerdictAnswer(_Open):

@@ -50,7 +50,8 @@ def decide(
     chosen:
 
     1. *Tied*: its accuracy is below the best measured one by less than the resolving power of
-       that pair, 2.8 sqrt(d / n) with the pair's own discordance d (smoothed, so that d > 0).
+       that pair, 2.8 sqrt(d / n) with the pair's own discordance d (smoothed, so that d > 0),
+       and the interval of their difference does not lie wholly beyond delta (see `is_tied`).
     2. *Close enough*: P(its accuracy >= the best of all - delta) >= 0.8, by paired bootstrap.
 
     Both are needed. On small validation sets the second alone admits nobody, even among equal
@@ -95,7 +96,7 @@ def decide(
         best=max(candidates, key=lambda one: one.value),
         tied=[],
         confidence=None,
-        pairs=compare(judged, accuracies),
+        pairs=compare(judged, accuracies, delta),
         control=control,
         delta=delta,
     )

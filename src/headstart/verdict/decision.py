@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -34,11 +34,7 @@ class Pair:
     p_a_better: float  # ties count half
     mcnemar: float | None  # two-sided p; None unless both arms have one seed
     resolving_power: float  # from the discordance of this pair
-
-    @property
-    def tied(self) -> bool:
-        """Whether the difference is below what the validation images can separate."""
-        return abs(self.difference) < self.resolving_power - ROUNDING
+    tied: bool  # see `is_tied`
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,39 +88,54 @@ class Decision:
 
 def turned(pair: Pair) -> Pair:
     """The same comparison seen from the other arm."""
-    return Pair(
+    return replace(
+        pair,
         a=pair.b,
         b=pair.a,
         difference=-pair.difference,
         low=-pair.high,
         high=-pair.low,
         p_a_better=1 - pair.p_a_better,
-        mcnemar=pair.mcnemar,
-        resolving_power=pair.resolving_power,
     )
 
 
-def compare(judged: Sequence[Judged], accuracies: npt.NDArray[np.float64]) -> list[Pair]:
+def is_tied(difference: float, low: float, high: float, power: float, delta: float) -> bool:
+    """Whether the images cannot tell two arms apart in a way that matters (rule 12).
+
+    Below the resolving power two arms are tied. But that is a number for planning: a difference
+    that one could count on seeing in four studies of five. Where smaller ones were seen whose
+    whole interval `low` to `high` lies beyond `delta`, the images have told the arms apart.
+    """
+    beyond = low > delta + ROUNDING or high < -delta - ROUNDING
+    return abs(difference) < power - ROUNDING and not beyond
+
+
+def compare(
+    judged: Sequence[Judged], accuracies: npt.NDArray[np.float64], delta: float
+) -> list[Pair]:
     """Every pair of arms, from their bootstrapped `accuracies` [draws, arms]."""
     pairs = []
     for i, j in combinations(range(len(judged)), 2):
         a, b = judged[i], judged[j]
         difference = a.value - b.value
         draws = accuracies[:, i] - accuracies[:, j]
-        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        quantiles = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low = min(float(quantiles[0]), difference)
+        high = max(float(quantiles[1]), difference)
+        discordant = smoothed_discordance(a.correct, b.correct)
+        power = resolving_power(a.correct.shape[1], discordant)
         better = np.sum(draws > ROUNDING) + np.sum(np.abs(draws) <= ROUNDING) / 2
         pairs.append(
             Pair(
                 a=a.name,
                 b=b.name,
                 difference=difference,
-                low=min(float(low), difference),
-                high=max(float(high), difference),
+                low=low,
+                high=high,
                 p_a_better=never_certain(better, len(draws)),
                 mcnemar=_mcnemar(a.correct, b.correct),
-                resolving_power=resolving_power(
-                    a.correct.shape[1], smoothed_discordance(a.correct, b.correct)
-                ),
+                resolving_power=power,
+                tied=is_tied(difference, low, high, power, delta),
             )
         )
     return pairs

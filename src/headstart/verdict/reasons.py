@@ -65,9 +65,9 @@ def _ties(decision: Decision, choice: Judged) -> Iterator[str]:
     if choice not in decision.tied:
         pair = decision.pair(best, choice)
         yield (
-            f"{subject(best.name)} is {points(pair.difference)} more accurate than {choice.name}, "
-            f"which {decision.images} images do separate "
-            f"(from {points(pair.resolving_power)} on), but it is "
+            f"{subject(best.name)} is {points(pair.difference)} more accurate than {choice.name} "
+            f"({100 * pair.low:.1f} to {100 * pair.high:.1f}), "
+            f"which {decision.images} images do separate, but it is "
             f"{chance(decision.confidence or 0)} sure that no more than {points(decision.delta)} "
             "is lost."
         )

@@ -1,0 +1,185 @@
+"""Commands that ask a question: a study is run, or drawn again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from headstart.cli.options import (
+    Backbone,
+    BatchSize,
+    Budget,
+    Data,
+    Delta,
+    ImageSize,
+    Json,
+    Out,
+    Schedule,
+    ScheduleOption,
+    Seed,
+    Seeds,
+    Steps,
+    Strategies,
+    Weights,
+    app,
+)
+from headstart.errors import HeadstartError
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The study's folder.")] = Path("headstart-demo"),
+    as_json: Json = False,
+) -> None:
+    """The main job on embedded images (handwritten digits), in about four minutes."""
+    options: dict[str, Any] = {"budget": DEMO_BUDGET, "seeds": 1, "image_size": DEMO_SIZE}
+    _compare("digits", {**options, "out": out}, as_json)
+
+
+DEMO_BUDGET = "150s"
+DEMO_SIZE = 64
+
+
+@app.command()
+def compare(
+    data: Data,
+    backbone: Backbone = "efficientnet_lite0",
+    weights: Weights = "pretrained",
+    strategies: Strategies = None,
+    budget: Budget = None,
+    steps: Steps = None,
+    seeds: Seeds = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    schedule: ScheduleOption = Schedule.trapezoid,
+    delta: Delta = 0.01,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Train the ways there are, compare them fairly, say which to use, hand over the model."""
+    options = {
+        "backbone": backbone,
+        "weights": weights,
+        "strategies": _names(strategies),
+        "budget": budget,
+        "steps": steps,
+        "seeds": seeds,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "schedule": str(schedule),
+        "delta": delta,
+        "seed": seed,
+        "out": out,
+    }
+    _compare(data, options, as_json)
+
+
+@app.command()
+def probe(
+    data: Data,
+    backbone: Backbone = "efficientnet_lite0",
+    weights: Weights = "pretrained",
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Only what needs no training steps: heads solved on frozen features."""
+    from headstart.api import default_out
+    from headstart.strategies import SOLVED
+
+    options = {
+        "backbone": backbone,
+        "weights": weights,
+        "strategies": list(SOLVED),
+        "steps": 1,
+        "seeds": 1,
+        "image_size": image_size,
+        "seed": seed,
+        "out": out or default_out(data, "probe"),
+    }
+    _compare(data, options, as_json)
+
+
+@app.command()
+def train(
+    data: Data,
+    strategy: Annotated[str, typer.Option(help="A strategy's name, or a YAML file.")],
+    backbone: Backbone = "efficientnet_lite0",
+    weights: Weights = "pretrained",
+    budget: Budget = None,
+    steps: Steps = None,
+    seeds: Seeds = 1,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    schedule: ScheduleOption = Schedule.trapezoid,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """One strategy alone."""
+    from headstart.api import default_out
+
+    options = {
+        "backbone": backbone,
+        "weights": weights,
+        "strategies": [strategy],
+        "budget": budget,
+        "steps": steps,
+        "seeds": seeds,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "schedule": str(schedule),
+        "seed": seed,
+        "out": out or default_out(data, Path(strategy).stem),
+    }
+    _compare(data, options, as_json)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    as_json: Json = False,
+) -> None:
+    """Draw a study's report again from its records; nothing is run."""
+    from headstart.report import page
+    from headstart.study import Result
+
+    result = Result.read(folder)
+    page.write(folder)
+    _show(result, as_json)
+
+
+def _compare(data: str, options: dict[str, Any], as_json: bool) -> None:
+    from headstart import api
+    from headstart.study.display import Display
+
+    display = Display(Console(stderr=True))
+    with display.watching():
+        result = api.compare(data, **options, listener=display.listener)
+    _show(result, as_json)
+    if display.stopped:
+        raise typer.Exit(130)
+
+
+def _show(result: Any, as_json: bool) -> None:
+    from headstart.report import terminal
+
+    if as_json:
+        print(json.dumps(result.answer, indent=1, ensure_ascii=False))
+    else:
+        terminal.show(result.answer, Console(), result.folder)
+
+
+def _names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise HeadstartError("--strategies names none; give names separated by commas.")
+    return names

@@ -1,0 +1,48 @@
+"""The application, and the options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="headstart",
+    help="Freeze a pretrained network, fine-tune it, or train from scratch? "
+    "Measured on your own images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Schedule(StrEnum):
+    """Shapes of the learning rate."""
+
+    trapezoid = "trapezoid"
+    fixed_tail = "fixed-tail"
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="A folder, a manifest (CSV, Parquet), digits, shapes, torchvision:NAME or hf:NAME."
+    ),
+]
+Backbone = Annotated[str, typer.Option(help="efficientnet_lite0, timm/NAME or torchvision/NAME.")]
+Weights = Annotated[str, typer.Option(help="A local weights file in place of the published ones.")]
+Budget = Annotated[str | None, typer.Option(help="Wall clock for everything: 90s, 10m, 1.5h.")]
+Steps = Annotated[int | None, typer.Option(help="Fine-tuning steps instead of a budget.")]
+Seeds = Annotated[int | None, typer.Option(help="Repetitions of every arm.")]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels; default: the network's own.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step.")]
+Out = Annotated[Path | None, typer.Option(help="The study's folder; the same one continues.")]
+Json = Annotated[bool, typer.Option("--json", help="The result on standard output as JSON.")]
+ScheduleOption = Annotated[Schedule, typer.Option(help="Shape of the learning rate.")]
+Delta = Annotated[float, typer.Option(help="Differences in accuracy below it do not matter.")]
+Seed = Annotated[int, typer.Option(help="Of the splits and everything drawn.")]
+Strategies = Annotated[
+    str | None, typer.Option(help="Names or YAML files, separated by commas; default: all.")
+]
