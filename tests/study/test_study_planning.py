@@ -163,7 +163,7 @@ def test_networks_without_batchnorm_train_scratch_as_they_are() -> None:
 
 def test_every_arm_with_a_rate_gets_the_same_sweep() -> None:
     _, arms, _ = planned(Question(data="x", steps=80), costs_of(1, 1, 400, 32), 400, 32)
-    sweeps = {arm.strategy.name: sweep_trials(arm) for arm in arms}
+    sweeps = {arm.strategy.name: sweep_trials(arm, arm.strategy) for arm in arms}
     for arm in arms:
         runs = sweeps[arm.strategy.name]
         assert bool(runs) == arm.strategy.trains

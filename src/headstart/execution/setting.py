@@ -16,9 +16,11 @@ import numpy.typing as npt
 from lightning_fabric import Fabric
 
 from headstart.backbones import Chain, load, profile
+from headstart.errors import HeadstartError
 from headstart.features import Codes, HeadFit, code_stages, extract, fit_logistic, fit_svm
 from headstart.records import Ledger
 from headstart.strategies import Strategy, resolve
+from headstart.strategies.table import TRIAL
 from headstart.tasks import Data, begin
 
 CODE_VERSION = 1  # raised when a change of the code changes what a trial gives
@@ -46,6 +48,7 @@ class Setting:
     extension_limit: float  # x its planned steps that an extending arm may take
     fabric: Fabric
     duplicates: npt.NDArray[np.int64]  # [images] a number that images of one unit share
+    folder: Path = Path()  # the study's, where weights lie that arms of it begin with
     _codes: dict[str, CodesAndCost] = field(default_factory=dict)
     _fits: dict[tuple[str, str, str], HeadFit] = field(default_factory=dict)
 
@@ -84,10 +87,24 @@ class Setting:
 
     def begin(self, strategy: Strategy, seed: int) -> Chain:
         """The chain with the weights that the strategy's table begins with."""
-        start = [(row.stage, row.start) for row in resolve(strategy, self.stages)[:-1]]
-        chain = begin(self.backbone, self.weights, start, seed)
+        rows = resolve(strategy, self.stages)[:-1]
+        start = [(row.stage, self._place(row.start)) for row in rows]
+        chain = begin(self.backbone, self.weights, start, strategy.drawing_seed(seed))
         chain.to(self.fabric.device)
         return chain
+
+    def _place(self, start: str) -> str:
+        """Where weights lie that a row begins with: a trial's key stands for its file."""
+        if not start.startswith(TRIAL):
+            return start
+        key = start.removeprefix(TRIAL)
+        path = study_folder(self.folder, key) / "weights.safetensors"
+        if not path.is_file():
+            raise HeadstartError(
+                f"{path} is missing, whose weights another arm begins with (a finished study keeps "
+                f"those of one seed). Delete {path.parent} and run the study again."
+            )
+        return str(path)
 
     def codes(self, strategy: Strategy, seed: int, chain: Chain) -> CodesAndCost:
         """Codes of every stage for the weights that `strategy` begins with, extracted once."""
@@ -132,7 +149,8 @@ class Setting:
 
     def _start_key(self, strategy: Strategy, seed: int) -> str:
         drawn = strategy.starts != {"pretrained"}
-        return json.dumps([strategy.start, seed if drawn else None], sort_keys=True)
+        draw = [strategy.draw, seed] if drawn else None
+        return json.dumps([strategy.start, draw], sort_keys=True)
 
     def _extract(self, chain: Chain) -> CodesAndCost:
         begun = time.perf_counter()

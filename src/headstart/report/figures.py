@@ -15,13 +15,16 @@ from headstart.report import palette
 from headstart.report.charts import classes as class_charts
 from headstart.report.charts import cost as cost_chart
 from headstart.report.charts import curves as curve_chart
+from headstart.report.charts import transplants as transplant_chart
 from headstart.report.charts.drawing import NARROW, WIDE
 from headstart.report.charts.scales import FLOPS, REACHES, SECONDS
-from headstart.report.material import Material
+from headstart.report.material import Material, printable
+from headstart.strategies.transplants import KINDS, parse
 
 SHOWN_CLASSES = 30
 SHOWN_PAIRS = 12
 SHOWN_MISTAKES = 24
+ENDS = ("low", "high")  # of an interval
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,38 @@ def curves(material: Material) -> list[Figure]:
             both = _both(partial(curve_chart.curves, lines, reach, log))
             figures += [Figure(*both, reach=reach.field, scale=scale)] if both else []
     return figures
+
+
+def slots(material: Material) -> dict[palette.Look, list[str]]:
+    """The arms that share a look, in the order of the table: one switch hides or shows them."""
+    alike: dict[palette.Look, list[str]] = {}
+    for name, look in looks(material).items():
+        alike.setdefault(look, []).append(name)
+    return alike
+
+
+def transplants(material: Material) -> Figure | None:
+    """Accuracy over the cut, one line a kind of transplant; None without transplants."""
+    found = material.answer.get("transplants")
+    if not found:
+        return None
+    styles = looks(material)
+    held = {arm["strategy"]: arm["metric"] for arm in material.arms if arm["metric"]}
+
+    def point(name: str, n: int) -> transplant_chart.Point:
+        return transplant_chart.Point(name, n, *(held[name][end] for end in ("value", *ENDS)))
+
+    placed = [(name, place) for name in held if (place := parse(name)) is not None]
+    series = []
+    for kind in KINDS:
+        mine = [(name, place.n) for name, place in placed if place.kind == kind]
+        if mine:
+            points = [point(name, n) for name, n in mine]
+            series.append(transplant_chart.Series(kind, styles[mine[0][0]], points))
+    base = point(found["base"], 0) if found["base"] in held else None
+    stages = [(cut["n"], printable(cut["stage"])) for cut in found["cuts"]]
+    both = _both(partial(transplant_chart.transplants, series, base, stages))
+    return Figure(*both) if both else None
 
 
 def cost(material: Material) -> list[Figure]:

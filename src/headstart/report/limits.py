@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.report import wording
+from headstart.strategies.transplants import BASE, in_words, parse
 
 GLOSS = {
     "linear": "pretrained, frozen; a linear head on the last stage's codes",
@@ -18,12 +19,18 @@ GLOSS = {
 }
 
 
+def gloss(strategy: str) -> str:
+    """What an arm is, in half a line; empty for a strategy of the user's own."""
+    return GLOSS.get(strategy) or in_words(strategy) or ""
+
+
 def limits(answer: dict[str, Any]) -> list[str]:
     """One statement for each thing that a reader might conclude and must not."""
     return [
         *_resolution(answer),
         *_selection(answer),
         *_normalization(answer["arms"]),
+        *_transplants(answer),
         *_rising(answer["arms"]),
         *_without_result(answer["arms"]),
         *_scope(answer["question"]),
@@ -57,13 +64,24 @@ def _selection(answer: dict[str, Any]) -> list[str]:
 def _normalization(arms: list[dict[str, Any]]) -> list[str]:
     """Rule 2: where arms differ in more than weights, say so."""
     names = {arm["strategy"] for arm in arms if arm.get("metric")}
-    live, frozen = names & {"scratch", "scratch-gn"}, names & {"partial", "fine-tune"}
+    live = {n for n in names if n in ("scratch", "scratch-gn", BASE) or parse(n)}
+    frozen = names & {"partial", "fine-tune"}
     if not (live and frozen):
         return []
     return [
         f"In a network with BatchNorm, {' and '.join(sorted(frozen))} kept the pretrained "
         f"statistics while {' and '.join(sorted(live))} learned its own normalization: there the "
         "arms differ in more than their first weights."
+    ]
+
+
+def _transplants(answer: dict[str, Any]) -> list[str]:
+    if not answer.get("transplants"):
+        return []
+    return [
+        "Specificity holds all that sets A's stages apart from B's: the images and the classes "
+        "that A was trained on, and how long and how well it was trained.",
+        f"An arm that begins with {BASE}'s weights is billed the FLOPs and the time of {BASE} too.",
     ]
 
 

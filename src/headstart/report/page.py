@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart import records
-from headstart.report import figures, palette
-from headstart.report.limits import GLOSS, limits
+from headstart.report import figures, palette, transplants
+from headstart.report.figures import ENDS
+from headstart.report.limits import gloss, limits
 from headstart.report.material import Material, gather
 from headstart.report.templating import environment
 
@@ -61,12 +62,14 @@ def _context(material: Material) -> dict[str, Any]:
         "subject_seeds": len(material.judged(material.subject)) if material.subject else 0,
         "other": other,
         "looks": figures.looks(material),
+        "slots": figures.slots(material),
         "colours": palette.COLOURS,
-        "gloss": GLOSS,
+        "gloss": {arm["strategy"]: gloss(arm["strategy"]) for arm in material.arms},
         "span": _span(material.arms),
         "reach": max([1e-9] + [abs(p[end]) for p in answer["verdict"]["pairs"] for end in ENDS]),
         "curves": figures.curves(material),
         "costs": figures.cost(material),
+        **_transplants(material),
         "recall": figures.recall(material, other),
         "class_lines": figures.class_lines(material, other),
         "shown_classes": figures.SHOWN_CLASSES,
@@ -80,7 +83,15 @@ def _context(material: Material) -> dict[str, Any]:
     }
 
 
-ENDS = ("low", "high")
+def _transplants(material: Material) -> dict[str, Any]:
+    found = material.answer.get("transplants")
+    return {
+        "transplants": found,
+        "transplant_figure": figures.transplants(material),
+        "transplant_words": transplants.said(found) if found else [],
+        "transplant_terms": transplants.TERMS,
+        "transplant_meaning": transplants.MEANING,
+    }
 
 
 def _span(arms: list[dict[str, Any]]) -> tuple[float, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headstart.strategies.transplants import parse
+
 
 @dataclass(frozen=True)
 class Look:
@@ -51,9 +53,17 @@ _SHAPES = ("circle", "diamond", "square", "triangle-up", "circle", "diamond", "s
 
 
 def looks(strategies: Sequence[str]) -> dict[str, Look]:
-    """The look of each strategy. A known name looks the same in every study."""
-    strangers = [name for name in strategies if name not in KNOWN]
+    """The look of each strategy. A known name looks the same in every study.
+
+    Transplants of one kind look alike at every cut.
+    """
+    strangers = list(dict.fromkeys(_kind(name) for name in strategies if name not in KNOWN))
     free = [slot for slot in range(len(KNOWN)) if KNOWN[slot] not in strategies] or [len(KNOWN) - 1]
-    slots = {name: KNOWN.index(name) for name in strategies if name in KNOWN}
-    slots |= {name: free[i % len(free)] for i, name in enumerate(strangers)}
+    shared = {kind: free[i % len(free)] for i, kind in enumerate(strangers)}
+    slots = {n: KNOWN.index(n) if n in KNOWN else shared[_kind(n)] for n in strategies}
     return {name: Look(slot, _DASHES[slot], _SHAPES[slot]) for name, slot in slots.items()}
+
+
+def _kind(name: str) -> str:
+    transplant = parse(name)
+    return transplant.kind if transplant else name

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headstart.report import wording
+from headstart.report import transplants, wording
 from headstart.report.material import printable, ranked
 from headstart.report.templating import environment
+from headstart.strategies.transplants import KINDS
 
 MARK = ">"
 
@@ -35,6 +36,8 @@ def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -
         reasons.add_row("  -", Text(reason))
     console.print(reasons)
     console.print()
+    if answer.get("transplants"):
+        _show_transplants(answer, console)
     if folder is not None:
         _where(answer, console, folder)
 
@@ -107,6 +110,26 @@ def _table(answer: dict[str, Any]) -> Table:
         )
         drawn.add_row(*(Text(cell) for cell in cells), style="bold" if ours else "")
     return drawn
+
+
+def _show_transplants(answer: dict[str, Any], console: Console) -> None:
+    """Accuracies by cut, and what they show."""
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    drawn.add_column("n", justify="right")
+    drawn.add_column("last stage below", overflow="fold")
+    for kind in KINDS:
+        drawn.add_column(kind, justify="right", no_wrap=True)
+    for row in transplants.accuracies(answer):
+        shares = [wording.percent(row[kind]["value"] if row[kind] else None) for kind in KINDS]
+        drawn.add_row(str(row["n"]), Text(printable(row["stage"])), *shares)
+    found = answer["transplants"]
+    console.print(f"transplants: the first n stages pretrained (A) or from {found['base']} (B)")
+    console.print(drawn)
+    words = Table.grid(padding=(0, 1, 0, 0))
+    for sentence in transplants.said(found):
+        words.add_row("  -", Text(sentence))
+    console.print(words)
+    console.print()
 
 
 def _remarks(arm: dict[str, Any]) -> list[str]:

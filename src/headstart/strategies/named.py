@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from headstart.errors import HeadstartError
-from headstart.strategies import defaults
+from headstart.strategies import defaults, transplants
 from headstart.strategies.table import Phase, Strategy
 
 # In this order they are run and listed: the cheap ones first.
@@ -57,11 +57,13 @@ def named(name: str, stages: Sequence[str]) -> Strategy:
             phases=(long,),
         ),
     }
-    if name not in known:
+    strategy = known.get(name) or transplants.table(name, stages)
+    if strategy is None:
         raise HeadstartError(
-            f"Unknown strategy '{name}'. Named ones: {', '.join(NAMES)}; or give a YAML file."
+            f"Unknown strategy '{name}'. Named ones: {', '.join(NAMES)}, {transplants.WORD}; "
+            "or give a YAML file."
         )
-    return known[name]
+    return strategy
 
 
 def read_strategies(path: Path) -> list[Strategy]:
@@ -86,16 +88,20 @@ def read_strategies(path: Path) -> list[Strategy]:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "strategy"
             raise HeadstartError(f"{path}: {place}: {first['msg']}.") from error
-    taken = [s.name for s in strategies if s.name in NAMES]
+    taken = [s.name for s in strategies if s.name in NAMES or transplants.taken(s.name)]
     if taken:
         raise HeadstartError(f"{path}: '{taken[0]}' is a name that headstart uses; choose another.")
     return strategies
 
 
 def choose(words: Sequence[str], stages: Sequence[str]) -> list[Strategy]:
-    """Strategies from names and YAML files, each once, in the order given."""
+    """Strategies from names and YAML files, each once, in the order given.
+
+    Raises HeadstartError for names that are unknown or double, and for a strategy that begins
+    with the weights of an arm that is not trained before it.
+    """
     chosen: list[Strategy] = []
-    for word in words:
+    for word in transplants.expand(words, len(stages)):
         if word.endswith((".yaml", ".yml")):
             chosen += read_strategies(Path(word))
         else:
@@ -104,4 +110,24 @@ def choose(words: Sequence[str], stages: Sequence[str]) -> list[Strategy]:
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:
         raise HeadstartError(f"--strategies names {', '.join(sorted(doubled))} more than once.")
+    _refuse_missing_sources(chosen)
     return chosen
+
+
+def _refuse_missing_sources(chosen: Sequence[Strategy]) -> None:
+    """Weights of another arm must be there, and fit, when they are needed."""
+    before: dict[str, Strategy] = {}
+    for strategy in chosen:
+        for source in strategy.sources:
+            begins = f"Strategy '{strategy.name}' begins with the weights of '{source}', which"
+            if source not in before:
+                raise HeadstartError(
+                    f"{begins} does not come before it. Name {source} before it in --strategies."
+                )
+            if not before[source].trains:
+                raise HeadstartError(f"{begins} is never trained. Begin with an arm that is.")
+            if before[source].norm != "own":
+                raise HeadstartError(
+                    f"{begins} has GroupNorm in BatchNorm's place. Begin with an arm that has not."
+                )
+        before[strategy.name] = strategy

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headstart.errors import HeadstartError
+from headstart.seeds import seed_for
 
 HEAD = "head"  # the row below the last stage: the classifier
+ARM = "arm:"  # begins a place: the weights that another arm of the study ends with
+TRIAL = "trial:"  # the same once that arm was run: the key of its trial
 
 
 class Phase(BaseModel):
@@ -22,6 +25,13 @@ class Phase(BaseModel):
     rate: float | None = Field(None, gt=0)  # peak rate of the head; None: from the defaults
     first_stage: float = Field(1.0, gt=0, le=1)  # rate of the first stage as a share of the head's
     extend: bool = False  # goes on while the validation curve rises and the budget lasts
+    exact: bool = False  # takes its steps, all of them and no more, whatever the curve says
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.exact and self.extend:
+            raise ValueError("a phase that takes exactly its steps cannot be extended")
+        return self
 
 
 class Strategy(BaseModel):
@@ -30,7 +40,9 @@ class Strategy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$")
-    start: str | dict[str, str] = "pretrained"  # or "random", a weights file, or one for each stage
+    # or "random", a weights file, "arm:NAME", or one of these for each stage
+    start: str | dict[str, str] = "pretrained"
+    draw: int = Field(0, ge=0)  # with the same seed, the same number draws the same random weights
     head: Literal["logistic", "svm", "new"] = "logistic"  # solved on codes, or drawn anew
     codes: Literal["last", "all"] = "last"  # what a solved head reads: the last stage, or every one
     norm: Literal["own", "group"] = "own"  # BatchNorm as the network has it, or GroupNorm instead
@@ -49,6 +61,8 @@ class Strategy(BaseModel):
             raise ValueError("start: random has no statistics to freeze; say batchnorm: live")
         if self.norm == "group" and self.start != "random":
             raise ValueError("norm: group needs start: random, BatchNorm weights do not fit it")
+        if self.sources and not self.phases:
+            raise ValueError("start: arm:NAME needs phases in which something learns")
         return self
 
     @property
@@ -58,8 +72,28 @@ class Strategy(BaseModel):
 
     @property
     def starts(self) -> set[str]:
-        """The different places that its weights begin at."""
+        """The different places that its weights begin at, other arms of the study apart."""
+        return {place for place in self._places if not place.startswith((ARM, TRIAL))}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the arms of the study whose trained weights it begins with."""
+        return tuple(sorted(p.removeprefix(ARM) for p in self._places if p.startswith(ARM)))
+
+    @property
+    def _places(self) -> set[str]:
         return {self.start} if isinstance(self.start, str) else set(self.start.values())
+
+    def beginning(self, places: Mapping[str, str]) -> Strategy:
+        """The same strategy with some places that its weights begin at replaced by others."""
+        if isinstance(self.start, str):
+            return self.model_copy(update={"start": places.get(self.start, self.start)})
+        start = {stage: places.get(place, place) for stage, place in self.start.items()}
+        return self.model_copy(update={"start": start})
+
+    def drawing_seed(self, seed: int) -> int:
+        """The seed of its random weights: two arms draw alike where seed and `draw` agree."""
+        return seed_for(seed, "draw", self.draw) if self.draw else seed
 
     @property
     def steps(self) -> float:

@@ -18,6 +18,7 @@ from headstart.evidence.arms import ArmEvidence, PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost, starts_pretrained
 from headstart.evidence.mistakes import confidently_wrong
 from headstart.evidence.statistics import Estimate, accuracy_estimate, resolving_power
+from headstart.evidence.transplants import transplants, with_borrowed
 from headstart.execution import machine, versions
 from headstart.records import Predictions, read_predictions, read_trial, replacing, write_json
 from headstart.study.plan import Study
@@ -45,7 +46,8 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
         [_planned(arm, notes, published=published) for arm in study.resolved.arms],
         pretraining=PretrainingCost(forward_flops=_pretraining_flops(study)),
     )
-    arms = gathered.arms
+    sources = {arm.strategy.name: arm.strategy.sources for arm in study.resolved.arms}
+    arms = with_borrowed(gathered.arms, sources)
     verdict = decide(arms, delta=study.asked.delta, seed=study.asked.seed)
     chosen = next((a for a in arms if a.strategy == verdict.choice), None)
     _write_validation(study)
@@ -65,6 +67,8 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
         model="best" if chosen is not None else None,
         versions=versions(),
         machine=machine(study.setting.fabric.device),
+        transplants=transplants(arms, seed=study.asked.seed),
+        stages=study.setting.stages,
     )
     write_json(study.folder / "study.json", result.to_json())
     return result

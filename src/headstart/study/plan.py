@@ -16,6 +16,7 @@ from headstart.data import Dataset, ImageStore, Splits, make_splits, near_duplic
 from headstart.errors import HeadstartError
 from headstart.execution import Costs, Setting, Trial, fabric, measure_costs, unit_numbers
 from headstart.strategies import NAMES, Strategy, choose, defaults, resolve
+from headstart.strategies.table import ARM
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan, Question, Resolved, StudyFile, require_same
 from headstart.tasks import Data
@@ -68,7 +69,7 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
             f"{asked.data} has changed since the study in {folder} was begun. "
             "Choose another --out for the data as they are now."
         )
-    setting = _setting(asked, dataset, splits)
+    setting = _setting(asked, dataset, splits, folder)
     if existing is not None:
         return Study(asked, existing.resolved, setting, folder)
     strategies, notes = _strategies(asked, setting)
@@ -90,7 +91,7 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
     return Study(asked, resolved, setting, folder)
 
 
-def _setting(asked: Question, dataset: Dataset, splits: Splits) -> Setting:
+def _setting(asked: Question, dataset: Dataset, splits: Splits, folder: Path) -> Setting:
     chain = load(asked.backbone, asked.weights)
     typical = int(np.median(dataset.sizes.min(axis=1)))
     size = asked.image_size or defaults.image_size(chain.preprocessing.image_size, typical)
@@ -112,6 +113,7 @@ def _setting(asked: Question, dataset: Dataset, splits: Splits) -> Setting:
         extension_limit=WITHOUT_BUDGET if asked.budget_seconds is None else WITH_BUDGET,
         fabric=device,
         duplicates=_units(dataset),
+        folder=folder,
     )
 
 
@@ -156,15 +158,17 @@ def _plan(
         seeds = asked.seeds or (1 if asked.steps is None else MOST_SEEDS)
         unit = asked.steps or natural
         return [_arm(s, unit, seeds, None, notes) for s in strategies], seeds
-    costs = measure_costs(setting, strategies, TIMING * asked.budget_seconds)
+    costs = measure_costs(setting, [_timed(s) for s in strategies], TIMING * asked.budget_seconds)
     budget = asked.budget_seconds * RESERVE
     kept, pruned = list(strategies), []
     while True:
         seeds, unit = _fit(budget, costs, kept, natural, asked)
         if unit >= MINIMUM_UNIT or not any(s.trains for s in kept):
             break
-        # The longest schedule goes first, whatever a busy machine did to the timed steps.
-        trained = [s for s in kept if s.trains]
+        # The longest schedule goes first, whatever a busy machine did to the timed steps; an arm
+        # whose weights others begin with goes after those.
+        begun_with = {source for s in kept for source in s.sources}
+        trained = [s for s in kept if s.trains and s.name not in begun_with]
         dearest = max(trained, key=lambda s: (s.steps, costs.arm(s, MINIMUM_UNIT, 1)))
         needed = costs.arm(dearest, MINIMUM_UNIT, 1)
         kept.remove(dearest)
@@ -186,6 +190,11 @@ def _plan(
         else:
             arms.append(_arm(strategy, unit, seeds, costs, notes))
     return arms, seeds
+
+
+def _timed(strategy: Strategy) -> Strategy:
+    """The strategy as its steps can be timed before the arms were trained that it begins with."""
+    return strategy.beginning({ARM + source: "pretrained" for source in strategy.sources})
 
 
 def _fit(
@@ -237,9 +246,12 @@ def _arm(
     )
 
 
-def sweep_trials(arm: ArmPlan) -> list[Trial]:
-    """The short runs that choose the arm's rate: the same three factors for every arm."""
-    if not arm.strategy.trains:
+def sweep_trials(arm: ArmPlan, begun: Strategy) -> list[Trial]:
+    """The short runs that choose the arm's rate: the same three factors for every arm.
+
+    `begun` is its strategy with the trials that it begins with, if any, in their arms' places.
+    """
+    if not begun.trains:
         return []
     unit = defaults.sweep_unit(arm.unit)
-    return [Trial(arm.strategy, arm.seeds[0], unit, factor, "sweep") for factor in defaults.SWEEP]
+    return [Trial(begun, arm.seeds[0], unit, factor, "sweep") for factor in defaults.SWEEP]

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from headstart.execution import Trial, run
 from headstart.records import TrialRecord, read_trials
-from headstart.strategies import defaults
+from headstart.strategies import Strategy, defaults
+from headstart.strategies.table import ARM, TRIAL
 from headstart.study.listener import Listener
 from headstart.study.plan import Study, sweep_trials
 from headstart.study.question import ArmPlan
 from headstart.training import Hooks, StoppedError
 
+Trained = dict[tuple[str, int], str]  # strategy and seed, to the key of the finished trial
 OVERRUN = 1.1  # x the budget that a run may be expected to end at before it is not begun
 
 
@@ -21,34 +23,52 @@ def run_arms(study: Study, listener: Listener) -> dict[str, str]:
     Finished trials are not run again. When the user stops it, the rest stays missing.
     """
     notes: dict[str, str] = {}
+    trained: Trained = {}
     try:
         for arm in study.resolved.arms:
-            if arm.state is None and not _run_arm(study, arm, listener):
-                budget = study.asked.budget_seconds
-                notes[arm.strategy.name] = f"the budget of {budget:.0f} s was spent before it"
+            if arm.state is None:
+                why_not = _run_arm(study, arm, trained, listener)
+                notes |= {arm.strategy.name: why_not} if why_not else {}
     except StoppedError:
         pass
     return notes
 
 
-def _run_arm(study: Study, arm: ArmPlan, listener: Listener) -> bool:
-    """Run an arm's sweep and trials; False where the budget did not last."""
-    factor = _choose_rate(study, arm, listener)
+def _run_arm(study: Study, arm: ArmPlan, trained: Trained, listener: Listener) -> str | None:
+    """Run an arm's sweep and trials, and add them to `trained`; why not, where it did not."""
+    begun = {seed: _begun(arm.strategy, seed, trained) for seed in arm.seeds}
+    missing = [name for one in begun.values() for name in one.sources]
+    if missing:
+        return f"it begins with the weights of {missing[0]}, which were not trained"
+    spent = f"the budget of {study.asked.budget_seconds or 0:.0f} s was spent before it"
+    factor = _choose_rate(study, arm, begun[arm.seeds[0]], listener)
     if arm.strategy.trains and factor is None:
-        return False
+        return spent
     for number, seed in enumerate(arm.seeds):
-        trial = Trial(arm.strategy, seed, arm.unit, factor)
+        trial = Trial(begun[seed], seed, arm.unit, factor)
         left = len(arm.seeds) - number - 1
         listener.on_arm(arm, f"seed {seed}" if len(arm.seeds) > 1 else "")
-        if _run_trial(study, arm, trial, left, listener) is None:
-            return False
-    return True
+        record = _run_trial(study, arm, trial, left, listener)
+        if record is None:
+            return spent
+        if record.state == "done":
+            trained[arm.strategy.name, seed] = record.key
+    return None
 
 
-def _choose_rate(study: Study, arm: ArmPlan, listener: Listener) -> float | None:
+def _begun(strategy: Strategy, seed: int, trained: Trained) -> Strategy:
+    """The strategy with the trials of this seed in the place of the arms that it begins with.
+
+    A trial's key stands for its weights, since it is a hash of all that they depend on.
+    """
+    keys = {name: trained.get((name, seed)) for name in strategy.sources}
+    return strategy.beginning({ARM + name: TRIAL + key for name, key in keys.items() if key})
+
+
+def _choose_rate(study: Study, arm: ArmPlan, begun: Strategy, listener: Listener) -> float | None:
     """The factor with the least validation loss in the sweep; None where nothing has a rate."""
     records: list[TrialRecord] = []
-    for trial in sweep_trials(arm):
+    for trial in sweep_trials(arm, begun):
         listener.on_arm(arm, f"rate x {trial.rate_factor:.2g}")
         record = _run_trial(study, arm, trial, len(arm.seeds), listener)
         if record is None:  # rule 3: no arm is tuned on fewer runs than another

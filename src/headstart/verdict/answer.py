@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headstart.evidence.arms import ArmEvidence, ArmState
 from headstart.evidence.statistics import Estimate
+from headstart.evidence.transplants import Transplants
 from headstart.verdict.decide import Verdict
 
 SCHEMA: Literal[1] = 1
@@ -104,6 +105,34 @@ class VerdictAnswer(_Open):
     pairs: list[PairAnswer]
 
 
+class CutAnswer(_Strict):
+    """One cut of the transplants: see `headstart.evidence.transplants.Cut`."""
+
+    n: int
+    stage: str  # the last one below the cut
+    co_adaptation: Interval | None
+    specificity: Interval | None
+    gain: Interval | None
+    retraining: Interval | None
+
+
+class TrendAnswer(_Strict):
+    """How a quantity changes with depth: see `headstart.evidence.transplants.Trend`."""
+
+    change: Interval
+    p_falls: float
+
+
+class TransplantsAnswer(_Open):
+    """Co-adaptation and specificity by depth: see `headstart.evidence.transplants`."""
+
+    base: str
+    cuts: list[CutAnswer]
+    transfer: TrendAnswer | None
+    selffer: TrendAnswer | None
+    specificity: TrendAnswer | None
+
+
 class Question(_Open):
     """What was asked, every automatic value resolved."""
 
@@ -145,6 +174,7 @@ class StudyAnswer(_Open):
     profile: Profile
     arms: list[ArmAnswer]
     verdict: VerdictAnswer
+    transplants: TransplantsAnswer | None = None  # null where no transplant has a result
     model: Literal["best"] | None
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -164,8 +194,12 @@ def answer(
     model: Literal["best"] | None,
     versions: Mapping[str, str],
     machine: Mapping[str, Any],
+    transplants: Transplants | None = None,
+    stages: Sequence[str] = (),
 ) -> StudyAnswer:
     """Put the answer together; `tests` holds accuracies on the test split, by strategy.
+
+    `stages` are the names of the network's stages, which the transplants' cuts are told by.
 
     `question` and `profile` may hold more than their models name. A field of the wrong type, and
     a number that is none, raise `pydantic.ValidationError`.
@@ -176,10 +210,17 @@ def answer(
         profile=Profile.model_validate(dict(profile)),
         arms=[_arm(arm, tests.get(arm.strategy)) for arm in arms],
         verdict=VerdictAnswer.model_validate(asdict(verdict)),
+        transplants=_transplants(transplants, stages) if transplants else None,
         model=model,
         versions=dict(versions),
         machine=dict(machine),
     )
+
+
+def _transplants(found: Transplants, stages: Sequence[str]) -> TransplantsAnswer:
+    content = asdict(found)
+    cuts = [{**cut, "stage": stages[cut["n"] - 1]} for cut in content.pop("cuts")]
+    return TransplantsAnswer.model_validate({**content, "cuts": cuts})
 
 
 def _arm(arm: ArmEvidence, test: Estimate | None) -> ArmAnswer:
