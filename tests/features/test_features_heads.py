@@ -18,16 +18,14 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import LinearSVC
 
 from headstart.errors import HeadstartError
-from headstart.features.heads import HeadFit, LinearHead, fit_logistic, fit_svm
-from headstart.features.solvers import CrossEntropy, SquaredHinge
-from headstart.features.solvers_path import PenaltyPath, Recipe
-from headstart.features.solvers_selection import SVM_GRID, stratified_folds
+from headstart.features.heads import HeadFit, LinearHead, code_spans, fit_logistic, fit_svm
+from headstart.features.solvers_folds import stratified_folds
+from headstart.features.solvers_path import SOFTMAX, SVM, PenaltyPath, Recipe
+from headstart.features.solvers_selection import SVM_GRID, Candidate, best_of
 
 Codes = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
-LOGISTIC = Recipe(unit_norm=False, standardize=True, loss=CrossEntropy)
-SVM = Recipe(unit_norm=True, standardize=False, loss=lambda own: SquaredHinge(2 * own - 1))
 FITS = pytest.mark.parametrize("fit", [fit_logistic, fit_svm])
 
 
@@ -51,10 +49,17 @@ def accuracy(head: LinearHead, codes: Codes, labels: Labels) -> float:
     return float((head.scores(codes).argmax(axis=1) == labels).mean())
 
 
+def path(
+    recipe: Recipe, codes: Codes, labels: Labels, classes: int, tolerance: float = 1e-14
+) -> PenaltyPath:
+    span = code_spans(recipe, codes, tolerance, "cpu").of()
+    return PenaltyPath(recipe, span, labels, classes, tolerance)
+
+
 def solved(
     recipe: Recipe, codes: Codes, labels: Labels, classes: int, penalty: float
 ) -> LinearHead:
-    weight, bias = PenaltyPath(recipe, codes, labels, classes, 1e-14).solve(penalty)
+    weight, bias = path(recipe, codes, labels, classes).weights(penalty)
     return LinearHead(weight.astype(np.float32), bias.astype(np.float32), recipe.unit_norm)
 
 
@@ -65,7 +70,7 @@ def test_logistic_coefficients_equal_scikit_learn(penalty: float, images: int) -
     scaled = StandardScaler().fit(codes[:images].astype(np.float64))
     theirs = LogisticRegression(C=penalty, tol=1e-10, max_iter=10_000)
     theirs.fit(scaled.transform(codes[:images].astype(np.float64)), labels[:images])
-    weight, bias = PenaltyPath(LOGISTIC, codes[:images], labels[:images], 10, 1e-14).solve(penalty)
+    weight, bias = path(SOFTMAX, codes[:images], labels[:images], 10).weights(penalty)
     np.testing.assert_allclose(weight * scaled.scale_, theirs.coef_, atol=1e-4)
     np.testing.assert_allclose(bias + weight @ scaled.mean_, theirs.intercept_, atol=1e-3)
 
@@ -74,7 +79,7 @@ def test_two_classes_mean_the_same_c_as_in_scikit_learn() -> None:
     codes, labels = blobs(0, 60, 5, 2)
     scaled = StandardScaler().fit_transform(codes.astype(np.float64))
     theirs = LogisticRegression(C=0.1, tol=1e-10).fit(scaled, labels)
-    ours = solved(LOGISTIC, codes, labels, 2, 0.1)
+    ours = solved(SOFTMAX, codes, labels, 2, 0.1)
     np.testing.assert_allclose(ours.probabilities(codes), theirs.predict_proba(scaled), atol=1e-5)
 
 
@@ -85,7 +90,7 @@ def test_svm_coefficients_equal_scikit_learn(penalty: float) -> None:
     # a large intercept_scaling stands for the bias that we do not penalize at all
     theirs = LinearSVC(C=penalty, tol=1e-9, intercept_scaling=1e3, max_iter=100_000, dual=False)
     theirs.fit(unit, labels[:300])
-    weight, bias = PenaltyPath(SVM, unit, labels[:300], 10, 1e-14).solve(penalty)
+    weight, bias = path(SVM, codes[:300], labels[:300], 10).weights(penalty)
     np.testing.assert_allclose(weight, theirs.coef_, atol=1e-3)
     np.testing.assert_allclose(bias, theirs.intercept_, atol=1e-3)
 
@@ -126,12 +131,12 @@ def test_order_of_images_and_classes_and_units_of_features_change_nothing(
     rng = np.random.default_rng([seed, 1])
     images, renamed = rng.permutation(24), rng.permutation(classes)
     units = np.exp2(rng.integers(-8, 8, dims)).astype(np.float32)
-    for recipe in (LOGISTIC, SVM):
+    for recipe in (SOFTMAX, SVM):
         before = solved(recipe, codes, labels, classes, 10.0**log_c).scores(codes)
         shuffled = solved(recipe, codes[images], renamed[labels[images]], classes, 10.0**log_c)
         np.testing.assert_allclose(shuffled.scores(codes)[:, renamed], before, atol=2e-3, rtol=2e-3)
-    before = solved(LOGISTIC, codes, labels, classes, 10.0**log_c).scores(codes)
-    scaled = solved(LOGISTIC, codes * units, labels, classes, 10.0**log_c)
+    before = solved(SOFTMAX, codes, labels, classes, 10.0**log_c).scores(codes)
+    scaled = solved(SOFTMAX, codes * units, labels, classes, 10.0**log_c)
     np.testing.assert_allclose(scaled.scores(codes * units), before, atol=2e-3, rtol=2e-3)
 
 
@@ -142,7 +147,7 @@ def test_cross_validation_never_sees_what_it_judges(fit: type[HeadFit]) -> None:
     codes, labels = rng.normal(size=(90, 400)).astype(np.float32), np.arange(90) % 3
     found = fit(codes, labels, 3, seed=0)
     assert max(row["accuracy"] for row in found.cross_validation) < 0.55
-    weakest = solved(LOGISTIC, codes, labels, 3, 10.0)
+    weakest = solved(SOFTMAX, codes, labels, 3, 10.0)
     assert accuracy(weakest, codes, labels) == 1.0
 
 
@@ -193,13 +198,22 @@ def test_the_same_seed_gives_the_same_bits(fit: type[HeadFit]) -> None:
 
 
 @FITS
-def test_ties_go_to_the_stronger_penalty(fit: type[HeadFit]) -> None:
+def test_between_penalties_that_answer_alike_the_likelier_answers_decide(
+    fit: type[HeadFit],
+) -> None:
     codes, labels = blobs(6, 30, 8, 3)
     codes += 100 * np.eye(8, dtype=np.float32)[labels]  # so far apart that every C is perfect
     found = fit(codes, labels, 3, seed=0)
-    tied = [row["penalty"] for row in found.cross_validation if row["accuracy"] == 1.0]
+    tied = {r["penalty"]: r["loss"] for r in found.cross_validation if r["accuracy"] == 1.0}
     assert len(tied) > 3
-    assert found.penalty == min(tied)
+    assert tied[found.penalty] == min(tied.values())
+    # the smallest C answers right too, but as if it had not looked
+    assert found.head.probabilities(codes).max(axis=1).min() > 0.9
+
+
+def test_penalties_that_do_equally_well_in_everything_give_the_smallest() -> None:
+    alike = [Candidate(c, 5, 0.5, 0.7) for c in (10.0, 0.1, 1.0)]
+    assert best_of(alike).penalty == 0.1
 
 
 def test_svm_probabilities_are_calibrated_and_change_no_answer() -> None:
@@ -248,7 +262,7 @@ def test_classes_of_one_image_are_learned_beside_larger_ones(fit: type[HeadFit])
     found = fit(codes, labels, 25, seed=0)
     assert max(row["accuracy"] for row in found.cross_validation) == 80 / 85
     assert accuracy(found.head, codes[:80], labels[:80]) == 1.0
-    weaker = PenaltyPath(LOGISTIC, codes, labels, 25, 1e-6).solve(1.0)
+    weaker = path(SOFTMAX, codes, labels, 25, 1e-6).weights(1.0)
     assert ((codes @ weaker[0].T + weaker[1]).argmax(axis=1) == labels).all()
 
 
@@ -283,7 +297,7 @@ def test_no_images_is_said(fit: type[HeadFit]) -> None:
         fit(np.empty((0, 4), np.float32), np.empty(0, np.int64), 2, seed=0)
 
 
-@pytest.mark.parametrize(("recipe", "images"), [(LOGISTIC, 300), (SVM, 60)])
+@pytest.mark.parametrize(("recipe", "images"), [(SOFTMAX, 300), (SVM, 60)])
 def test_a_weak_penalty_answers_the_same_unfinished_as_finished(
     recipe: Recipe, images: int
 ) -> None:
@@ -293,7 +307,7 @@ def test_a_weak_penalty_answers_the_same_unfinished_as_finished(
         train, test = (c / np.linalg.norm(c, axis=1, keepdims=True) for c in (train, test))
     answers = []
     for tolerance in (1e-4, 1e-10):
-        path = PenaltyPath(recipe, train[:images], labels[:images], 10, tolerance)
-        weight, bias = path.solve(1e5)
+        weak = path(recipe, train[:images], labels[:images], 10, tolerance)
+        weight, bias = weak.weights(1e5)
         answers.append((test @ weight.T + bias).argmax(axis=1))
     assert (answers[0] == answers[1]).mean() > 0.98

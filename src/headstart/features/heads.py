@@ -2,6 +2,7 @@
 
 `fit_logistic` is the arm *linear*, `fit_svm` the arm *svm*. Both choose their penalty by
 cross-validation inside the training codes they are given, and then solve once more on all of them.
+`grid` solves the same problems for many sets of codes and penalties at once.
 """
 
 from __future__ import annotations
@@ -11,18 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
+import torch
 
 from headstart.errors import HeadstartError
-from headstart.features.solvers import CrossEntropy, SquaredHinge, softmax
-from headstart.features.solvers_path import PenaltyPath, Recipe
-from headstart.features.solvers_selection import (
-    Candidate,
-    best_of,
-    judge,
-    search_logistic,
-    search_svm,
-    stratified_folds,
-)
+from headstart.features.solvers_folds import CrossValidation, can_tell, stratified_folds
+from headstart.features.solvers_path import SOFTMAX, SVM, PenaltyPath, Recipe, precision
+from headstart.features.solvers_selection import Candidate, best_of, search_logistic, search_svm
+from headstart.features.solvers_span import CodeSpans
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -42,11 +39,11 @@ class LinearHead:
     def scores(self, codes: npt.NDArray[Any]) -> Floats:
         """Logits [n, classes] of codes [n, dims]."""
         codes = np.asarray(codes, np.float32)
-        return (_unit_length(codes) if self.unit_norm else codes) @ self.weight.T + self.bias
+        return (unit_length(codes) if self.unit_norm else codes) @ self.weight.T + self.bias
 
     def probabilities(self, codes: npt.NDArray[Any]) -> Floats:
         """Softmax of the scores, [n, classes]."""
-        return np.asarray(softmax(self.scores(codes)), np.float32)
+        return np.asarray(scipy.special.softmax(self.scores(codes), axis=1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ def fit_logistic(
     groups: npt.NDArray[np.generic] | None = None,
     folds: int = 3,
     tolerance: float = TOLERANCE,
+    device: str | torch.device = "cpu",
 ) -> HeadFit:
     """Multinomial logistic regression with an L2 penalty on standardized codes.
 
@@ -78,10 +76,12 @@ def fit_logistic(
     Where cross-validation can tell nothing (no class has two images, or there is one group), C is
     1. A class without a training image is never predicted.
 
+    Solved on `device` (`solvers_path`); the same machine and number of threads give the same bits.
+
     Raises HeadstartError when there are no codes or a code holds NaN or infinity.
     Source: DINOv2 ``eval/log_regression.py`` (range of C); CLIP, appendix A.3 (local search).
     """
-    return _fit(_LOGISTIC, codes, labels, classes, seed, groups, folds, tolerance)
+    return _fit(SOFTMAX, codes, labels, classes, seed, groups, folds, tolerance, device)
 
 
 def fit_svm(
@@ -93,6 +93,7 @@ def fit_svm(
     groups: npt.NDArray[np.generic] | None = None,
     folds: int = 3,
     tolerance: float = TOLERANCE,
+    device: str | torch.device = "cpu",
 ) -> HeadFit:
     """Support vector machines, one class against all, squared hinge, on codes of unit length.
 
@@ -104,11 +105,7 @@ def fit_svm(
 
     Source: VISSL, linear SVM benchmark (unit length, C, 3 folds; Goyal et al. 2019).
     """
-    return _fit(_SVM, codes, labels, classes, seed, groups, folds, tolerance)
-
-
-_LOGISTIC = Recipe(unit_norm=False, standardize=True, loss=CrossEntropy)
-_SVM = Recipe(unit_norm=True, standardize=False, loss=lambda own: SquaredHinge(2 * own - 1))
+    return _fit(SVM, codes, labels, classes, seed, groups, folds, tolerance, device)
 
 
 def _fit(
@@ -120,50 +117,46 @@ def _fit(
     groups: npt.NDArray[np.generic] | None,
     folds: int,
     tolerance: float,
+    device: str | torch.device,
 ) -> HeadFit:
-    codes, labels = _checked(codes, labels, classes, groups)
-    if recipe.unit_norm:
-        codes = _unit_length(codes)
+    codes, labels = checked(codes, labels, classes, groups)
+    spans = code_spans(recipe, codes, tolerance, device)
+    whole = PenaltyPath(recipe, spans.of(), labels, classes, tolerance)
     held_out = stratified_folds(labels, groups, folds, seed)
-    tried = _cross_validate(recipe, codes, labels, classes, held_out, tolerance)
-    best = best_of(tried) if tried else Candidate(UNTESTED_PENALTY, 0, 0.0, 0.0)
-    weight, bias = PenaltyPath(recipe, codes, labels, classes, tolerance).solve(best.penalty)
-    head = LinearHead(
-        np.asarray(weight * best.sharpness, np.float32),
-        np.asarray(bias * best.sharpness, np.float32),
+    if not can_tell(labels, held_out):
+        best = Candidate(UNTESTED_PENALTY, 0, 0.0, 0.0)
+        return HeadFit(_head(recipe, whole, best), best.penalty, [])
+    validation = CrossValidation(recipe, spans, labels, classes, held_out, tolerance)
+    search = search_svm if recipe.kind == "svm" else search_logistic
+    tried = search(validation.evaluate)
+    best = best_of(tried)
+    whole.begin_at(best.penalty, validation.heads(best.penalty))
+    rows = [{"penalty": c.penalty, "accuracy": c.accuracy, "loss": c.loss} for c in tried]
+    return HeadFit(_head(recipe, whole, best), best.penalty, rows)
+
+
+def _head(recipe: Recipe, path: PenaltyPath, chosen: Candidate) -> LinearHead:
+    weight, bias = path.weights(chosen.penalty)
+    return LinearHead(
+        np.asarray(weight * chosen.sharpness, np.float32),
+        np.asarray(bias * chosen.sharpness, np.float32),
         recipe.unit_norm,
     )
-    rows = [{"penalty": c.penalty, "accuracy": c.accuracy, "loss": c.loss} for c in tried]
-    return HeadFit(head, best.penalty, rows)
 
 
-def _cross_validate(
-    recipe: Recipe,
-    codes: Floats,
-    labels: Labels,
-    classes: int,
-    held_out: list[npt.NDArray[np.bool_]],
-    tolerance: float,
-) -> list[Candidate]:
-    """Every penalty that the recipe's search tries; none where no fold can say anything."""
-    if not any(np.isin(labels[held], labels[~held]).any() for held in held_out):
-        return []
-    paths = [
-        PenaltyPath(recipe, codes[~held], labels[~held], classes, tolerance) for held in held_out
-    ]
-
-    def evaluate(penalty: float) -> Candidate:
-        scores = np.empty((len(codes), classes))
-        for path, held in zip(paths, held_out, strict=True):
-            weight, bias = path.solve(penalty)
-            scores[held] = codes[held] @ weight.T + bias
-        return judge(penalty, scores, labels, calibrate=recipe.unit_norm)
-
-    search = search_svm if recipe.unit_norm else search_logistic
-    return search(evaluate)
+def code_spans(
+    recipe: Recipe, codes: Floats, tolerance: float, device: str | torch.device
+) -> CodeSpans:
+    """Codes [n, d] made ready for a kind of head, on the device that solves it."""
+    return CodeSpans(
+        unit_length(codes) if recipe.unit_norm else codes,
+        standardize=recipe.standardize,
+        dtype=precision(tolerance),
+        device=torch.device(device),
+    )
 
 
-def _checked(
+def checked(
     codes: npt.NDArray[Any], labels: Labels, classes: int, groups: npt.NDArray[Any] | None
 ) -> tuple[Floats, Labels]:
     """Codes as float32 and labels as int64, or an error that names what is wrong."""
@@ -187,7 +180,7 @@ def _checked(
     return codes, labels
 
 
-def _unit_length(codes: Floats) -> Floats:
+def unit_length(codes: Floats) -> Floats:
     """Codes [n, d] of length 1; a code of zeros stays as it is."""
     lengths = np.linalg.norm(codes.astype(np.float64), axis=1, keepdims=True)
     return np.asarray(codes / np.where(lengths > 0, lengths, 1), np.float32)

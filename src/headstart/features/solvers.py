@@ -1,228 +1,264 @@
-"""Convex problems of a head, and Newton's method for them.
+"""Convex problems of a head, and Newton's method for many of them at once.
 
-A head's problem, for codes x_i in some coordinates and one column of parameters a class, is ::
+A head's problem, for codes x_i in some coordinates and one row of parameters a class, is ::
 
     minimize over W, b:   mean_i loss(W x_i + b) + strength / 2 * ||W||^2
 
 with ``strength = 1 / (C n)``: scikit-learn's C, which multiplies the *sum* of the losses. The bias
 is never penalized. This file knows losses as functions of the scores alone; what the coordinates
 are is the business of `solvers_span`.
+
+Problems lie side by side in one array, [problems, classes, ...], images and coordinates last: so
+all their products with the codes are one matrix product each, in the order that is fastest for few
+rows. The classes of a softmax are one problem; those of one-against-all are a problem each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, Self
 
-import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
-Matrix = npt.NDArray[np.floating[Any]]
-
-NEWTON_STEPS = 100
+NEWTON_STEPS = 200
 PRODUCTS_PER_STEP = 200
 HALVINGS = 30
 FORCING = 0.3  # how far each Newton system is solved; 0.1 costs a quarter more products
-SMALL = 0.01  # a mean loss below which nearer to perfect changes no answer
 SUFFICIENT = 1e-4  # Armijo's constant, the textbook value
 
 
 class Loss(Protocol):
-    """A convex loss of the scores [n, classes], averaged over the n images.
+    """A convex loss of the scores [problems, classes, n], averaged over the n images.
 
-    `coupled` says whether a class's loss depends on the other classes' scores. Where it does not,
-    every class is a problem of its own and they are only solved side by side: values have one
-    entry a class, else one entry in all.
+    `at` is called first; `slope`, `diagonal` and `curvature` are then those at these scores.
     """
 
-    coupled: bool
+    def value(self, scores: Tensor) -> Tensor:
+        """Mean loss of each problem, [problems], in double precision."""
 
-    def value(self, scores: Matrix) -> Matrix:
-        """Mean loss, shape [1, 1] when coupled, else [1, classes]."""
+    def at(self, scores: Tensor) -> Tensor:
+        """Remember the scores; derivative of each image's loss by them, in their shape."""
 
-    def slope(self, scores: Matrix) -> Matrix:
-        """Derivative of each image's loss by its scores, [n, classes]."""
+    def diagonal(self) -> Tensor:
+        """Mean over the images of the second derivative's diagonal, [problems, classes]."""
 
-    def curvature(self, scores: Matrix) -> Callable[[Matrix], Matrix]:
-        """Second derivative at `scores`: maps a change of the scores to a change of the slope."""
+    def curvature(self, change: Tensor) -> Tensor:
+        """Second derivative times a change of the scores."""
 
-    def mean_curvature(self, scores: Matrix) -> Matrix:
-        """Mean over the images of the second derivative's diagonal, [classes]."""
+    def keep(self, problems: Tensor) -> Self:
+        """The loss of the problems at these positions."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class CrossEntropy:
-    """Softmax cross-entropy: multinomial logistic regression."""
+    """Softmax cross-entropy: multinomial logistic regression.
 
-    targets: Matrix  # [n, classes], one 1 in each row
-    coupled = True
+    Everything is written as sums over the classes that are *not* the image's own, so that float32
+    keeps the digits of a small loss: 1 minus a share of nearly 1 would lose them, and with them the
+    answers under weak penalties (seen: 5 points).
+    """
 
-    def value(self, scores: Matrix) -> Matrix:
+    own: Tensor  # [classes, n], one 1 in each column
+    _shares: Tensor = field(init=False, repr=False)
+    _missing: Tensor = field(init=False, repr=False)  # what the own class's share lacks to 1
+
+    def value(self, scores: Tensor) -> Tensor:
         """See `Loss`."""
-        # As a sum over the other classes, so that float32 keeps the digits of a small loss.
-        behind = scores - np.einsum("nk,nk->n", scores, self.targets)[:, None]
-        top = np.maximum(behind.max(axis=1), 0)
-        others = (np.exp(behind - top[:, None]) * (1 - self.targets)).sum(axis=1)
-        losses = np.log1p(others + np.expm1(-top)) + top
-        return np.mean(losses, dtype=np.float64).reshape(1, 1)
+        behind = scores - self._of_own(scores)
+        top = behind.amax(dim=1, keepdim=True).clamp_(min=0)
+        others = (behind.sub_(top).exp_() * (1 - self.own)).sum(dim=1)
+        top = top[:, 0]
+        losses = torch.log1p(others + torch.expm1(-top)) + top
+        return losses.mean(dim=1, dtype=torch.float64)
 
-    def slope(self, scores: Matrix) -> Matrix:
+    def at(self, scores: Tensor) -> Tensor:
         """See `Loss`."""
-        return softmax(scores) - self.targets
+        self._shares = torch.softmax(scores, dim=1)
+        others = self._shares * (1 - self.own)
+        self._missing = others.sum(dim=1, keepdim=True)
+        return others - self.own * self._missing
 
-    def curvature(self, scores: Matrix) -> Callable[[Matrix], Matrix]:
+    def diagonal(self) -> Tensor:
         """See `Loss`."""
-        shares = softmax(scores)
+        lacking = torch.where(self.own > 0, self._missing, 1 - self._shares)
+        return (self._shares * lacking).mean(dim=2)
 
-        def apply(change: Matrix) -> Matrix:
-            weighted = shares * change
-            weighted -= shares * weighted.sum(axis=1, keepdims=True)
-            return weighted
-
-        return apply
-
-    def mean_curvature(self, scores: Matrix) -> Matrix:
+    def curvature(self, change: Tensor) -> Tensor:
         """See `Loss`."""
-        shares = softmax(scores)
-        return np.asarray((shares * (1 - shares)).mean(axis=0))
+        weighted = self._shares * (change - self._of_own(change))
+        return weighted.addcmul_(self._shares, weighted.sum(dim=1, keepdim=True), value=-1)
+
+    def keep(self, problems: Tensor) -> Self:
+        """See `Loss`."""
+        return self
+
+    def _of_own(self, scores: Tensor) -> Tensor:
+        return (scores * self.own).sum(dim=1, keepdim=True)
 
 
-@dataclass(frozen=True)
+@dataclass
 class SquaredHinge:
-    """Squared hinge, one class against all others (the loss of scikit-learn's LinearSVC)."""
+    """Squared hinge of one class against all others (the loss of scikit-learn's LinearSVC)."""
 
-    signs: Matrix  # [n, classes], 1 for the image's own class, -1 for the others
-    coupled = False
+    signs: Tensor  # [problems, 1, n], 1 for the images of the problem's class, -1 for the others
+    _active: Tensor = field(init=False, repr=False)
 
-    def _short(self, scores: Matrix) -> Matrix:
-        return np.maximum(1 - self.signs * scores, 0)
+    def _short(self, scores: Tensor) -> Tensor:
+        return (1 - self.signs * scores).clamp_(min=0)
 
-    def value(self, scores: Matrix) -> Matrix:
+    def value(self, scores: Tensor) -> Tensor:
+        """See `Loss`."""
+        return self._short(scores).square_().mean(dim=(1, 2), dtype=torch.float64)
+
+    def at(self, scores: Tensor) -> Tensor:
         """See `Loss`."""
         short = self._short(scores)
-        return np.mean(short * short, axis=0, keepdims=True, dtype=np.float64)
+        self._active = 2.0 * (short > 0)
+        return -2 * self.signs * short
 
-    def slope(self, scores: Matrix) -> Matrix:
+    def diagonal(self) -> Tensor:
         """See `Loss`."""
-        return -2 * self.signs * self._short(scores)
+        return self._active.mean(dim=2)
 
-    def curvature(self, scores: Matrix) -> Callable[[Matrix], Matrix]:
+    def curvature(self, change: Tensor) -> Tensor:
         """See `Loss`."""
-        active = 2 * (self._short(scores) > 0).astype(scores.dtype)
-        return lambda change: active * change
+        return self._active.to(change.dtype) * change
 
-    def mean_curvature(self, scores: Matrix) -> Matrix:
+    def keep(self, problems: Tensor) -> Self:
         """See `Loss`."""
-        return 2 * (self._short(scores) > 0).mean(axis=0, dtype=scores.dtype)
+        return type(self)(self.signs[problems])
 
 
-def softmax(scores: Matrix) -> Matrix:
-    """Shares that sum to one along the last axis, in the scores' own precision."""
-    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    shares /= shares.sum(axis=-1, keepdims=True)
-    return shares
+@dataclass(frozen=True)
+class Rows:
+    """Codes in the coordinates they are solved in, and products with them."""
+
+    values: Tensor  # [n, r + 1], centred and nearly uncorrelated columns, the last one ones
+    spectrum: Tensor  # [r + 1], mean square of each column
+
+    def scores(self, parameters: Tensor) -> Tensor:
+        """[..., classes, r + 1] to [..., classes, n]."""
+        flat = parameters.reshape(-1, self.values.shape[1]) @ self.values.T
+        return flat.reshape(*parameters.shape[:-1], len(self.values))
+
+    def means(self, slopes: Tensor) -> Tensor:
+        """[..., classes, n] to [..., classes, r + 1]: mean over the images of slope times row."""
+        flat = slopes.reshape(-1, len(self.values)) @ self.values
+        return flat.div_(len(self.values)).reshape(*slopes.shape[:-1], self.values.shape[1])
 
 
-def newton(
-    loss: Loss,
-    rows: Matrix,
-    spectrum: Matrix,
-    strength: float,
-    start: Matrix,
-    tolerance: float,
-) -> Matrix:
-    """Minimize the head's problem (see the top of this file) from `start`.
+def newton(loss: Loss, rows: Rows, strength: Tensor, start: Tensor, tolerance: float) -> Tensor:
+    """Minimize each problem (see the top of this file) from `start`.
 
-    rows: [n, r + 1] coordinates, centred and uncorrelated over the images, the last column ones.
-    spectrum: [r + 1] mean square of each column. start and result: [r + 1, classes], the last row
-    the biases. Ends after the step whose expected gain is below `tolerance` of the objective, or of
-    SMALL where the objective is smaller still.
+    strength: [problems]. start and result: [problems, classes, r + 1], the last number a bias. A
+    problem ends after the step whose expected gain is below `tolerance` of its objective; the
+    others go on without it.
 
     Truncated Newton-CG (Nocedal and Wright 2006, chapter 7) with a line search on the scores, so
-    that trying a length costs no product with `rows`. Because the columns of `rows` are
-    uncorrelated, the diagonal preconditioner undoes the spread of the codes' spectrum, which is
-    what makes weak penalties slow for gradient methods.
+    that trying a length costs no product with the codes. Because the columns of the rows are
+    nearly uncorrelated, the diagonal preconditioner undoes the spread of the codes' spectrum,
+    which is what makes weak penalties slow for gradient methods.
     """
-    parameters = start.astype(rows.dtype)
-    scores = rows @ parameters
-    ridge = np.full((len(spectrum), 1), strength, rows.dtype)
-    ridge[-1] = 0
+    found, parameters = start.clone(), start.clone()
+    live = torch.arange(len(start), device=start.device)
+    scores = rows.scores(parameters)
     for _ in range(NEWTON_STEPS):
-        gradient = rows.T @ loss.slope(scores) / len(rows) + ridge * parameters
-        direction, change = _newton_direction(loss, rows, spectrum, ridge, scores, gradient)
-        gain = -_dots(gradient, direction, loss.coupled) / 2
+        ridge = strength[:, None, None].repeat(1, 1, parameters.shape[2])
+        ridge[..., -1] = 0
+        gradient = rows.means(loss.at(scores)).addcmul_(ridge, parameters)
+        direction, change = _newton_direction(loss, rows, ridge, gradient)
+        gain = -_dots(gradient, direction).double() / 2
         value = _objective(loss, ridge, scores, parameters)
         length = _line_search(loss, ridge, parameters, scores, direction, change, value, gain)
-        parameters += length * direction
-        scores += length * change
-        if np.all((gain <= tolerance * np.maximum(value, SMALL)) | (length == 0)):
+        parameters = parameters.addcmul_(length[:, None, None], direction)
+        scores = scores.addcmul_(length[:, None, None], change)
+        found[live] = parameters
+        unfinished = ((gain > tolerance * value) & (length > 0)).nonzero()[:, 0]
+        if len(unfinished) == 0:
             break
-    return parameters
+        if len(unfinished) < len(live):
+            loss, live, strength = loss.keep(unfinished), live[unfinished], strength[unfinished]
+            parameters, scores = parameters[unfinished], scores[unfinished]
+    return found
 
 
-def _dots(a: Matrix, b: Matrix, coupled: bool) -> Matrix:
-    """Inner products: one in all [1, 1] for a coupled loss, else one a class [1, classes]."""
-    dots = np.einsum("rk,rk->k", a, b)[None, :]
-    return dots.sum(axis=1, keepdims=True) if coupled else dots
+def along(
+    loss: Loss, rows: Rows, strength: Tensor, start: Tensor, direction: Tensor, lengths: Tensor
+) -> Tensor:
+    """For each problem, the best of ``start + length * direction`` over all `lengths`."""
+    scores, change = rows.scores(start), rows.scores(direction)
+    ridge = strength[:, None, None]
+    penalized, moving = start.clone(), direction.clone()
+    penalized[..., -1] = moving[..., -1] = 0
+    values = torch.stack(
+        [
+            _objective(loss, ridge, scores + t * change, penalized + t * moving)
+            for t in lengths.tolist()
+        ]
+    )
+    return start + lengths[values.argmin(dim=0)].to(start.dtype)[:, None, None] * direction
 
 
-def _objective(loss: Loss, ridge: Matrix, scores: Matrix, parameters: Matrix) -> Matrix:
-    return loss.value(scores) + _dots(ridge * parameters, parameters, loss.coupled) / 2
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each problem, [problems]."""
+    return (a * b).sum(dim=(1, 2))
+
+
+def _objective(loss: Loss, ridge: Tensor, scores: Tensor, parameters: Tensor) -> Tensor:
+    return loss.value(scores) + _dots(ridge * parameters, parameters).double() / 2
 
 
 def _newton_direction(
-    loss: Loss,
-    rows: Matrix,
-    spectrum: Matrix,
-    ridge: Matrix,
-    scores: Matrix,
-    gradient: Matrix,
-) -> tuple[Matrix, Matrix]:
+    loss: Loss, rows: Rows, ridge: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
     """Conjugate gradients on the Newton system: the direction, and the scores' change along it."""
-    curvature = loss.curvature(scores)
-    tiny = np.finfo(rows.dtype).tiny
-    diagonal = spectrum[:, None] * loss.mean_curvature(scores)[None, :] + ridge
-    inverse = 1 / np.maximum(diagonal, np.finfo(rows.dtype).eps * diagonal.max() + tiny)
+    limits = torch.finfo(gradient.dtype)
+    diagonal = loss.diagonal()[..., None].to(gradient.dtype) * rows.spectrum + ridge
+    inverse = 1 / diagonal.clamp_(min=limits.eps * float(diagonal.max()) + limits.tiny)
 
-    direction, change = np.zeros_like(gradient), np.zeros_like(scores)
+    direction = torch.zeros_like(gradient)
+    change = gradient.new_zeros(*gradient.shape[:2], len(rows.values))
     residual = -gradient
     guess = inverse * residual
     search = guess
-    size = _dots(residual, guess, loss.coupled)
+    size = _dots(residual, guess)
     enough = FORCING**2 * size
     for _ in range(PRODUCTS_PER_STEP):
-        moved = rows @ search
-        image = rows.T @ curvature(moved) / len(rows) + ridge * search
-        steep = _dots(search, image, loss.coupled)
-        length = np.where((size > enough) & (steep > tiny), size, 0) / np.maximum(steep, tiny)
-        direction += length * search
-        change += length * moved
-        residual -= length * image
+        moved = rows.scores(search)
+        image = rows.means(loss.curvature(moved)).addcmul_(ridge, search)
+        steep = _dots(search, image)
+        going = (size > enough) & (steep > limits.tiny)
+        length = torch.where(going, size / steep.clamp(min=limits.tiny), 0)[:, None, None]
+        direction.addcmul_(length, search)
+        change.addcmul_(length, moved)
+        residual.addcmul_(length, image, value=-1)
         guess = inverse * residual
-        previous, size = size, _dots(residual, guess, loss.coupled)
-        if np.all((size <= enough) | (length == 0)):
+        previous, size = size, _dots(residual, guess)
+        if not bool((going & (size > enough)).any()):
             break
-        search = guess + size / np.maximum(previous, tiny) * search
+        search = guess + (size / previous.clamp(min=limits.tiny))[:, None, None] * search
     return direction, change
 
 
 def _line_search(
     loss: Loss,
-    ridge: Matrix,
-    parameters: Matrix,
-    scores: Matrix,
-    direction: Matrix,
-    change: Matrix,
-    value: Matrix,
-    gain: Matrix,
-) -> Matrix:
+    ridge: Tensor,
+    parameters: Tensor,
+    scores: Tensor,
+    direction: Tensor,
+    change: Tensor,
+    value: Tensor,
+    gain: Tensor,
+) -> Tensor:
     """The longest of 1, 1/2, 1/4 ... that lowers the objective enough; 0 where none does."""
-    length = np.ones(value.shape, scores.dtype)
+    length = torch.ones(len(scores), dtype=scores.dtype, device=scores.device)
+    poor = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
     for _ in range(HALVINGS):
-        tried = _objective(loss, ridge, scores + length * change, parameters + length * direction)
+        each = length[:, None, None]
+        tried = _objective(loss, ridge, scores + each * change, parameters + each * direction)
         poor = ~(tried <= value - SUFFICIENT * length * 2 * gain)
-        if not poor.any():
-            return length
-        length = np.where(poor, length / 2, length)
-    return np.where(poor, 0, length)
+        if not bool(poor.any()):
+            break
+        length = torch.where(poor, length / 2, length)
+    return torch.where(poor, 0, length)
