@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from headstart.backbones.tracing import Segment, run, trace
+from headstart.backbones.head import Head, put
+from headstart.backbones.interpret import gather, run
+from headstart.backbones.stages import Segment
+from headstart.backbones.tracing import trace
 from headstart.data.preprocessing import Preprocessing
 from headstart.errors import HeadstartError
-from headstart.seeds import seed_for
 
 HEAD = "head"  # the row of the strategy table that stands for the classifier
 LAST = "last"  # the code that the network's own classifier reads
@@ -27,6 +29,7 @@ class Origin:
     digest: str  # of all weights, before anything was changed; "" for random ones
     licence: str  # of the weights, as their publisher states it
     loaded: int  # tensors that were loaded
+    changes: tuple[str, ...] = ()  # what is not as its publisher made it, a sentence each
 
 
 class Chain(nn.Module):
@@ -39,14 +42,21 @@ class Chain(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, classifier: str, preprocessing: Preprocessing, origin: Origin
+        self,
+        network: nn.Module,
+        classifier: str | Sequence[str],
+        preprocessing: Preprocessing,
+        origin: Origin,
+        stages: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
         self.origin = origin
-        self._classifier = classifier
-        self._trace = trace(network, classifier)
+        self._classifiers = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+        size = preprocessing.image_size
+        image = (self.channels, size, size)
+        self._trace = trace(network, self._classifiers, image, stages)
         self.training = network.training
 
     @property
@@ -55,12 +65,29 @@ class Chain(nn.Module):
         return tuple(stage.name for stage in self._trace.stages)
 
     @property
-    def classifier(self) -> nn.Linear:
-        """The network's last linear layer: the head."""
-        module = self.network.get_submodule(self._classifier)
-        if not isinstance(module, nn.Linear):
-            raise HeadstartError(f"The classifier of {self.origin.name} is not a linear layer.")
-        return module
+    def channels(self) -> int:
+        """How many channels its images have."""
+        return len(self.preprocessing.mean)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.network.parameters()).device
+
+    @property
+    def head(self) -> Head:
+        """The classifier as one linear layer, whatever form it has in the network."""
+        return Head(self.network, self._classifiers, self._trace)
+
+    @property
+    def classifier(self) -> nn.Linear | nn.Conv2d:
+        """The network's own last layer; HeadstartError where it is not one: see `head`."""
+        layers = self.head.layers
+        if len(layers) > 1:
+            raise HeadstartError(
+                f"{self.origin.name} averages {len(layers)} classifiers, so it has no single one."
+            )
+        return layers[0]
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores [B, classes] for normalized images [B, 3, S, S]."""
@@ -68,25 +95,26 @@ class Chain(nn.Module):
 
     def run(self, value: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Run stages ``start`` to ``stop`` (exclusive) on the value at the cut before `start`."""
-        stages = self._trace.stages
-        for index in range(len(stages))[start:stop]:
-            value = run(self.network, stages[index].nodes, self._entering(index), value)
-        return value
+        chosen = range(len(self._trace.stages))[start:stop]
+        nodes = [node for index in chosen for node in self._trace.stages[index].nodes]
+        return run(self.network, nodes, self._entering(chosen.start), value)
 
     def last_code(self, value: Tensor) -> Tensor:
-        """The classifier's input [B, D] from the value after the last stage."""
-        if not self._trace.neck.nodes:
-            return value
-        return run(
-            self.network, self._trace.neck.nodes, self._entering(len(self._trace.stages)), value
-        )
+        """The code [B, D] that the classifier reads, from the value after the last stage.
+
+        Where the classifier is a 1x1 convolution on a map, the map's mean over positions; where
+        several classifiers read different codes, these side by side (see `Head`).
+        """
+        given = {self._entering(len(self._trace.stages)): value}
+        read = gather(self.network, self._trace.neck.nodes, given, self._trace.codes)
+        codes = [pooled(code) for code in read]
+        return codes[0] if len(codes) == 1 else torch.cat(codes, 1)
 
     def head_of(self, value: Tensor) -> Tensor:
         """Scores [B, classes] from the value after the last stage."""
-        code = self.last_code(value)
-        neck = self._trace.neck.nodes
-        entering = neck[-1] if neck else self._entering(len(self._trace.stages))
-        return run(self.network, self._trace.classifier.nodes, entering, code)
+        nodes = (*self._trace.neck.nodes, *self._trace.classifier.nodes)
+        given = {self._entering(len(self._trace.stages)): value}
+        return gather(self.network, nodes, given, [self._trace.output])[0]
 
     def codes(self, images: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
         """Codes [B, D] of the named stages, in one pass; ``"last"`` is the classifier's input.
@@ -99,25 +127,47 @@ class Chain(nn.Module):
             if name in wanted:
                 found[name] = pooled(value)
         if LAST in wanted:
-            found[LAST] = self.last_code(value).flatten(1)
+            found[LAST] = self.last_code(value)
         return {name: found[name] for name in stages}
 
     def replace_classifier(self, classes: int, seed: int) -> None:
         """Put a new linear layer for `classes` answers in the classifier's place.
 
         Its weights are normal with standard deviation 0.01, its bias zero, from a generator of
-        its own: the rest of the network does not change what they are.
+        its own: the rest of the network does not change what they are. Networks published without
+        a classifier get one. Auxiliary classifiers go: their answers are the old ones.
         """
-        old = self.classifier
-        new = nn.Linear(old.in_features, classes, device=old.weight.device, dtype=old.weight.dtype)
-        generator = torch.Generator().manual_seed(seed_for(seed, "head"))
-        with torch.no_grad():
-            new.weight.copy_(torch.randn(new.weight.shape, generator=generator) * 0.01)
-            new.bias.zero_()
-        owner, _, name = self._classifier.rpartition(".")
-        setattr(self.network.get_submodule(owner), name, new)
+        changes = self.head.replace(classes, seed)
         if hasattr(self.network, "num_classes"):
             setattr(self.network, "num_classes", classes)  # noqa: B010 (a plain int, not a tensor)
+        for name in self.auxiliary:
+            put(self.network, name, None)
+            changes.append(f"The auxiliary classifier {name} was removed with the old classes.")
+        if hasattr(self.network, "aux_logits"):
+            setattr(self.network, "aux_logits", False)  # noqa: B010 (a plain bool)
+        self.note(*changes)
+
+    @property
+    def auxiliary(self) -> tuple[str, ...]:
+        """Classifiers that the network has for training alone (GoogLeNet, Inception).
+
+        They are no part of the chain, whose answer is the main one; in training
+        ``chain.network(images)`` still returns theirs too.
+        """
+        if not getattr(self.network, "aux_logits", False):
+            return ()
+        used = [path for roots in self._rows().values() for path in roots]
+        return tuple(
+            name
+            for name, child in self.network.named_children()
+            if any(True for _ in child.parameters())
+            and not any(path == name or path.startswith(f"{name}.") for path in used)
+        )
+
+    def note(self, *changes: str) -> None:
+        """Write into `origin` what was changed, a sentence each."""
+        if changes:
+            self.origin = replace(self.origin, changes=(*self.origin.changes, *changes))
 
     def state_names(self) -> dict[str, tuple[str, ...]]:
         """Which tensors of the network's state belong to which row (stages and ``"head"``)."""
@@ -160,7 +210,7 @@ class Chain(nn.Module):
         rows = {stage.name: _roots(stage) for stage in self._trace.stages}
         last = self._trace.stages[-1].name
         rows[last] += _roots(self._trace.neck)
-        rows[HEAD] = (self._classifier,)
+        rows[HEAD] = self._classifiers
         return rows
 
 

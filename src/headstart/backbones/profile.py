@@ -25,8 +25,8 @@ def profile(chain: Chain, image_size: int) -> list[StageProfile]:
     """Shapes, parameters and FLOPs of each row, from one forward of a blank image."""
     modes = [(m, m.training) for m in chain.modules()]
     chain.eval()
-    device = chain.classifier.weight.device
-    value = torch.zeros(1, 3, image_size, image_size, device=device)
+    device = chain.device
+    value = torch.zeros(1, chain.channels, image_size, image_size, device=device)
     rows = []
     for index, name in enumerate(chain.stage_names):
         with FlopCounterMode(display=False) as counter:

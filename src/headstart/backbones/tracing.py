@@ -2,35 +2,27 @@
 
 The network is traced with torch.fx down to its blocks and no deeper: a block (a residual unit, an
 attention layer) runs its own forward, so dropout, stochastic depth and everything else that
-depends on the mode behave as they do in the network. Between two steps where a single value is
+depends on the mode behave as they do in the network. Between two steps where a single tensor is
 alive the network can be cut; neighbouring steps are gathered into named stages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from headstart.backbones.examples import Example, ExampleTracer, expect
+from headstart.backbones.interpret import NUMBER, Number
+from headstart.backbones.stages import MINIMUM_STAGES, Segment, gather_stages
 from headstart.errors import HeadstartError
 
-MINIMUM_STAGES = 4  # containers are opened until the network shows at least this many
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A named run of consecutive graph nodes: a stage, or what stands after the last one."""
-
-    name: str
-    nodes: tuple[fx.Node, ...]
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Dotted names of the modules and parameters that the nodes use."""
-        return tuple(str(n.target) for n in self.nodes if n.op in ("call_module", "get_attr"))
+SHAPE = "shape"  # in a node's meta: its tensor's size for one image, the batch left out
+COUNT = 5  # example images: a size that a network has for other reasons is seldom this one
 
 
 @dataclass(frozen=True)
@@ -42,57 +34,126 @@ class Trace:
     classifier: Segment
     input: fx.Node
     output: fx.Node  # the node that holds the network's answer
+    codes: tuple[fx.Node, ...]  # what each classifier reads
 
 
-def trace(network: nn.Module, classifier: str) -> Trace:
-    """Trace `network`, whose last linear layer is the module named `classifier`.
+def trace(
+    network: nn.Module,
+    classifiers: Sequence[str],
+    image: tuple[int, int, int],
+    named: Sequence[str] = (),
+) -> Trace:
+    """Trace `network`, whose last linear layers are the modules named `classifiers`.
 
-    Raises HeadstartError when the forward cannot be followed or the classifier is not on its way.
+    Args:
+        network: any classification network.
+        classifiers: dotted names; more than one where the answer is the mean of several.
+        image: channels, height and width that the network was made for.
+        named: modules that end a stage each, in order; none to find the stages.
+
+    Raises:
+        HeadstartError: the forward cannot be followed, a classifier is not on its way, or there
+            is no cut behind a named module.
     """
-    graph = _trace_graph(network, classifier)
-    placeholders = [n for n in graph.nodes if n.op == "placeholder"]
-    answer = next(n for n in graph.nodes if n.op == "output").args[0]
-    if not isinstance(answer, fx.Node):
-        raise HeadstartError("The network's answer is not one tensor, so it cannot be cut.")
-    nodes = [n for n in graph.nodes if n.op not in ("placeholder", "output")]
-    position = next(
-        (i for i, n in enumerate(nodes) if n.op == "call_module" and n.target == classifier), None
+    with inference(network):
+        graph, example = _trace_graph(network, classifiers, image, named)
+        start = next(n for n in graph.nodes if n.op == "placeholder")
+        answer = next(n for n in graph.nodes if n.op == "output").args[0]
+        if not isinstance(answer, fx.Node):
+            raise HeadstartError("The network's answer is not one tensor, so it cannot be cut.")
+        body, last = _split(graph, classifiers)
+        _note_examples(network, [*body, *last], example)
+    cuts = _Cuts(body, last, start)
+    if named:
+        stages, neck = _gather_named(network, body, cuts, named)
+    else:
+        stages, neck = gather_stages(network, _links(body, cuts.found(pins=False)), classifiers[0])
+        if len(stages) < MINIMUM_STAGES:
+            links = _links(body, cuts.found(pins=True))
+            stages, neck = gather_stages(network, links, classifiers[0])
+    read = dict.fromkeys(
+        n.all_input_nodes[0] for n in last if n.op == "call_module" and n.target in classifiers
     )
-    if position is None:
-        raise HeadstartError(f"The classifier '{classifier}' is not on the network's way.")
-    body, last = nodes[:position], nodes[position:]
-    links = _links(body, placeholders[0])
-    keys = _stage_keys(network, [_path(link) for link in links], classifier)
-    stages, neck = _gather(network, links, keys)
     head = Segment("classifier", tuple(last))
-    return Trace(tuple(stages), neck, head, placeholders[0], answer)
+    return Trace(tuple(stages), neck, head, start, answer, tuple(read))
 
 
-class _BlockTracer(fx.Tracer):
-    """Follows containers and whatever holds the classifier; blocks stay whole."""
+@contextmanager
+def inference(network: nn.Module) -> Iterator[None]:
+    """Inference mode without gradients for a while; the modes come back after."""
+    modes = [(module, module.training) for module in network.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
-    def __init__(self, classifier: str) -> None:
-        super().__init__()
-        self._classifier = classifier
+
+class _BlockTracer(ExampleTracer):
+    """Follows containers and whatever holds a wanted module; blocks stay whole."""
+
+    def __init__(self, example: Example, inside: Sequence[str], whole: set[str]) -> None:
+        super().__init__(example)
+        self._inside = inside
+        self._whole = whole
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the module is one step of the trace."""
-        if self._classifier.startswith(f"{module_qualified_name}."):
+        if module_qualified_name in self._whole:
+            return True
+        if any(wanted.startswith(f"{module_qualified_name}.") for wanted in self._inside):
             return False
-        if type(m) is nn.Sequential:
+        if isinstance(m, nn.Sequential) and type(m).forward is nn.Sequential.forward:
             return False
         return not _is_trunk(m)
 
 
-def _trace_graph(network: nn.Module, classifier: str) -> fx.Graph:
-    try:
-        return _BlockTracer(classifier).trace(network)
-    except Exception as error:  # fx raises many kinds; each means the forward branches on data
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HeadstartError(
-            f"The stages of {type(network).__name__} cannot be found from its forward ({reason}). "
-            "Choose another backbone; `headstart backbones` lists them."
-        ) from error
+def _trace_graph(
+    network: nn.Module,
+    classifiers: Sequence[str],
+    image: tuple[int, int, int],
+    named: Sequence[str],
+) -> tuple[fx.Graph, Example]:
+    """The graph; a container whose own forward cannot be followed becomes one step of it."""
+    inside = (*classifiers, *named)
+    whole = set(named)
+    while True:
+        example = Example(network, COUNT, image)
+        tracer = _BlockTracer(example, inside, whole)
+        try:
+            graph = tracer.trace(network)
+            _check_numbers(graph, example)
+            return graph, example
+        except Exception as error:  # fx raises many kinds; each means it cannot be followed
+            place = next((name for name, _ in reversed(tracer.module_stack.values())), "")
+            if place and not any(wanted.startswith(f"{place}.") for wanted in inside):
+                whole.add(place)
+                continue
+            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+            raise HeadstartError(_not_found(network, reason[:160], named)) from error
+
+
+def _not_found(network: nn.Module, reason: str, named: Sequence[str]) -> str:
+    parts = [
+        name for name, child in network.named_children() if any(True for _ in child.children())
+    ]
+    example = ", ".join(f"'{name}'" for name in (parts or ["layer1", "layer2"])[:4])
+    what = f"The stages of {type(network).__name__} cannot be found from its forward ({reason})."
+    if named:
+        return f"{what} Let what branches stand in a module of its own, inside a stage."
+    return f"{what} Name the modules that end one: Chain.from_module(network, stages=[{example}])."
+
+
+def _check_numbers(graph: fx.Graph, example: Example) -> None:
+    """Refuses a forward that goes by the number of images."""
+    asked = [node for node in graph.nodes if node.target is expect]
+    if asked:
+        more = example.with_count(COUNT + 1)
+        for node in asked:
+            more.of(node)
 
 
 def _is_trunk(module: nn.Module) -> bool:
@@ -110,184 +171,146 @@ def _is_block(module: nn.Module) -> bool:
     return bool(children) and not plain
 
 
-def _links(nodes: Sequence[fx.Node], start: fx.Node) -> list[list[fx.Node]]:
-    """Split nodes wherever the last one's value is the only one that later nodes use."""
-    order = {node: i for i, node in enumerate(nodes)}
-    last_use = {n: max((order.get(u, len(nodes)) for u in n.users), default=-1) for n in nodes}
-    last_start = max((order.get(u, len(nodes)) for u in start.users), default=-1)
+def _split(graph: fx.Graph, classifiers: Sequence[str]) -> tuple[list[fx.Node], list[fx.Node]]:
+    """What comes before the classifiers, and the classifiers with what depends on them."""
+    nodes = [n for n in graph.nodes if n.op not in ("placeholder", "output")]
+    calls = {n for n in nodes if n.op == "call_module" and n.target in classifiers}
+    for name in classifiers:
+        if not any(node.target == name for node in calls):
+            raise HeadstartError(
+                f"The classifier '{name}' is not on the network's way. "
+                "Name the last layer with weights: classifier='fc'."
+            )
+    last: set[fx.Node] = set()
+    for node in nodes:
+        if node in calls or any(source in last for source in node.all_input_nodes):
+            last.add(node)
+    return [n for n in nodes if n not in last], [n for n in nodes if n in last]
+
+
+def _note_examples(network: nn.Module, nodes: list[fx.Node], example: Example) -> None:
+    """Writes into each node's meta what it gives: the shape of a tensor, or a number.
+
+    A study loads one network many times: what was found is kept for networks that read the same.
+    """
+    steps = "\n".join(node.format_node() or "" for node in nodes)
+    key = f"{network!r}\n{steps}\n{example.shape}"
+    if key not in _KNOWN:
+        if len(_KNOWN) >= KEPT:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = _examples(nodes, example)
+    for node, known in zip(nodes, _KNOWN[key], strict=False):
+        node.meta.update(known)
+
+
+_KNOWN: dict[str, list[dict[str, Any]]] = {}
+KEPT = 16  # networks
+
+
+def _examples(nodes: list[fx.Node], example: Example) -> list[dict[str, Any]]:
+    """For each node its shape or number; the list ends where one could not be computed."""
+    more = example.with_count(COUNT + 1)
+    found: list[dict[str, Any]] = []
+    for node in nodes:
+        try:
+            value = example.of(node)
+            if isinstance(value, torch.Tensor):
+                rows = value.ndim > 0 and len(value) == COUNT
+                found.append({SHAPE: tuple(value.shape[1:]) if rows else None})
+            elif _is_number(value):
+                found.append({NUMBER: Number(value, more.of(node), COUNT)})
+            else:
+                found.append({SHAPE: None})
+        except Exception:  # what cannot be computed without numbers is taken for a tensor
+            break
+    return found
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_number(part) for part in value)
+    return isinstance(value, int | float | torch.device | torch.dtype) or value is None
+
+
+class _Cuts:
+    """Where a network can be cut: where one tensor, a row an image, is all that is alive."""
+
+    def __init__(self, body: Sequence[fx.Node], last: Sequence[fx.Node], start: fx.Node) -> None:
+        self._body = body
+        order = {node: i for i, node in enumerate((*body, *last))}
+        ends = {
+            n: max((order.get(u, len(order)) for u in n.users), default=-1) for n in (start, *body)
+        }
+        self._alive: list[list[fx.Node]] = []  # behind each node of the body
+        alive: list[fx.Node] = [start]
+        for i, node in enumerate(body):
+            alive = [n for n in (*alive, node) if ends[n] > i and n.op != "get_attr"]
+            self._alive.append(alive)
+
+    def found(self, *, pins: bool) -> list[bool]:
+        """Behind which nodes there is a cut; with `pins` sizes that follow the image may cross."""
+        return [not self.obstacle(i, pins=pins) for i in range(len(self._body))]
+
+    def obstacle(self, index: int, *, pins: bool) -> str:
+        """What stands in the way of a cut behind the body's node `index`; "" for nothing."""
+        node = self._body[index]
+        if NUMBER in node.meta or node.meta.get(SHAPE, ()) is None:
+            return f"what '{_called(node)}' gives is not one tensor with a row for each image"
+        for other in self._alive[index]:
+            number = other.meta.get(NUMBER)
+            if other is not node and (number is None or (number.follows_the_image and not pins)):
+                return f"what '{_called(other)}' gives is needed behind it too"
+        return "" if node in self._alive[index] else f"nothing uses what '{_called(node)}' gives"
+
+
+def _called(node: fx.Node) -> str:
+    if node.op == "placeholder":
+        return "the image"
+    return str(node.target) if node.op in ("call_module", "get_attr") else node.name
+
+
+def _links(body: Sequence[fx.Node], cuts: Sequence[bool]) -> list[list[fx.Node]]:
+    """The body split at the cuts."""
     links: list[list[fx.Node]] = [[]]
-    for i, node in enumerate(nodes):
+    for i, node in enumerate(body):
         links[-1].append(node)
-        alive = [n for n in nodes[: i + 1] if last_use[n] > i and n.op != "get_attr"]
-        if alive == [node] and last_start <= i and i + 1 < len(nodes):
+        if cuts[i] and i + 1 < len(body):
             links.append([])
     return links
 
 
-def _path(link: Sequence[fx.Node]) -> str:
-    """The module that a link runs: of several, what their names have in common."""
-    names = [str(n.target).split(".") for n in link if n.op == "call_module"]
-    if not names:
-        return ""
-    common = []
-    for parts in zip(*names, strict=False):
-        if len(set(parts)) > 1:
-            break
-        common.append(parts[0])
-    return ".".join(common)
-
-
-def _stage_keys(network: nn.Module, paths: Sequence[str], classifier: str) -> list[str]:
-    """The stage that each link belongs to: containers are opened, the largest first."""
-    opened = {""} | {classifier[:i] for i, c in enumerate(classifier) if c == "."}
-
-    def key(path: str) -> str:
-        parts = path.split(".")
-        prefixes = (".".join(parts[: i + 1]) for i in range(len(parts)))
-        return next((p for p in prefixes if p not in opened), path)
-
-    while True:
-        keys = [key(path) for path in paths]
-        containers = {k for k in keys if k and not _is_simple(network.get_submodule(k))}
-        inside = {k: sum(p != k for p, q in zip(paths, keys, strict=True) if q == k) for k in keys}
-        divisible = [k for k in containers if inside[k] > 1]
-        if len(containers) >= MINIMUM_STAGES or not divisible:
-            return keys
-        opened.add(max(divisible, key=lambda k: (_size(network.get_submodule(k)), k)))
-
-
-def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-def _is_simple(module: nn.Module) -> bool:
-    """One layer: no part of it has weights of its own."""
-    return not any(True for child in module.children() for _ in child.parameters())
-
-
-def _gather(
-    network: nn.Module, links: list[list[fx.Node]], keys: list[str]
+def _gather_named(
+    network: nn.Module, body: Sequence[fx.Node], cuts: _Cuts, named: Sequence[str]
 ) -> tuple[list[Segment], Segment]:
-    """Gather links into stages; what follows the last weights becomes the neck.
-
-    A container is a stage. Single layers make a stage from a weight matrix up to a pooling (VGG,
-    AlexNet) or the next linear layer. Weightless steps after a finished stage wait: a global
-    pooling goes with the linear layer it feeds, anything else with the stage before, and what is
-    still waiting at the end is the neck.
-    """
-    groups: list[tuple[str, list[list[fx.Node]]]] = []
-    waiting: list[list[fx.Node]] = []
-    closed = True
-    for link, key in zip(links, keys, strict=True):
-        module = network.get_submodule(key) if key else None
-        simple = module is None or _is_simple(module)
-        if simple and not _weighs(module):
-            if groups and (closed or _pools_globally(link, module)):
-                waiting.append(link)
-                closed = True
-                continue
-            begins = not groups
-        else:
-            same = bool(groups) and not simple and groups[-1][0] == key
-            begins = not same and (closed or not simple or isinstance(module, nn.Linear))
-        if begins and groups and any(_pools_globally(w, None) for w in waiting):
-            groups.append((key, waiting))
-        else:
-            if groups:
-                groups[-1][1].extend(waiting)
-            if begins:
-                groups.append((key, []))
-        waiting = []
-        groups[-1][1].append(link)
-        closed = isinstance(module, nn.MaxPool2d | nn.AvgPool2d) if simple else True
-    names = _stage_names([key for key, _ in groups])
-    stages = [
-        Segment(name, tuple(n for link in part for n in link))
-        for name, (_, part) in zip(names, groups, strict=True)
-    ]
-    return stages, Segment("neck", tuple(n for link in waiting for n in link))
+    """Stages that end with the named modules; the rest is the neck."""
+    stages: list[Segment] = []
+    begin = 0
+    for name in named:
+        calls = [i for i, n in enumerate(body) if n.op == "call_module" and n.target == name]
+        if not calls:
+            raise HeadstartError(
+                f"There is no step '{name}' on the way of {type(network).__name__}; name modules "
+                "that its forward calls, in order, each outside the others."
+            )
+        if calls[-1] < begin:
+            raise HeadstartError(f"The stage '{name}' runs before '{stages[-1].name}': order them.")
+        end = _cut_behind(network, body, cuts, calls[-1])
+        stages.append(Segment(name, tuple(body[begin : end + 1])))
+        begin = end + 1
+    return stages, Segment("neck", tuple(body[begin:]))
 
 
-def _weighs(module: nn.Module | None) -> bool:
-    """Whether a layer has a weight matrix (a norm's scale is none)."""
-    return module is not None and any(p.ndim >= 2 for p in module.parameters())
-
-
-def _pools_globally(link: Sequence[fx.Node], module: nn.Module | None) -> bool:
-    """Whether a step takes the spatial dimensions away."""
-    del module
-    return any(
-        any(word in str(getattr(n.target, "__name__", n.target)).lower() for word in _POOLING)
-        for n in link
+def _cut_behind(network: nn.Module, body: Sequence[fx.Node], cuts: _Cuts, call: int) -> int:
+    """The first cut at a node or behind it, before the next module with weights."""
+    for i in range(call, len(body)):
+        node = body[i]
+        if i > call and node.op == "call_module":
+            module = network.get_submodule(str(node.target))
+            if any(True for _ in module.parameters()):
+                break
+        if not cuts.obstacle(i, pins=True):
+            return i
+    raise HeadstartError(
+        f"The cut behind '{body[call].target}' is not a single tensor: "
+        f"{cuts.obstacle(call, pins=True)}. Name another module to end the stage."
     )
-
-
-_POOLING = ("avgpool", "global_pool", "flatten", "mean")
-
-
-def _stage_names(keys: Sequence[str]) -> list[str]:
-    """Stages are called as their modules; a first single layer beside containers is the stem."""
-    names = [key or f"stage{i}" for i, key in enumerate(keys)]
-    first, _, rest = names[0].partition(".")
-    alone = all(name.split(".")[0] != first for name in names[1:])
-    if alone and not rest:
-        names[0] = "stem"
-    return names
-
-
-def run(
-    network: nn.Module, nodes: Sequence[fx.Node], entering: fx.Node, value: torch.Tensor
-) -> torch.Tensor:
-    """Run graph `nodes` of `network` on `value`, which stands for the node `entering`.
-
-    Modules are looked up at each call, so the network may be changed under the trace; values are
-    dropped after their last use. Returns the last node's value.
-    """
-    values: dict[fx.Node, object] = {entering: value}
-    uses = dict.fromkeys((entering, *nodes), 0)
-    for node in nodes:
-        for source in node.all_input_nodes:
-            if source in uses:
-                uses[source] += 1
-    result: object = value
-
-    def value_of(node: fx.Node) -> Any:
-        if node not in values and node.op == "get_attr":
-            return _attribute(network, str(node.target))
-        if node not in values and node.op == "placeholder":
-            return node.args[0] if node.args else None  # an input's default
-        return values[node]
-
-    for node in nodes:
-        args = fx.node.map_arg(node.args, value_of)
-        kwargs = fx.node.map_arg(node.kwargs, value_of)
-        result = _call(network, node, args, kwargs)
-        values[node] = result
-        for source in node.all_input_nodes:
-            if source in uses:
-                uses[source] -= 1
-                if uses[source] == 0 and source is not node:
-                    values.pop(source, None)
-    if not isinstance(result, torch.Tensor):
-        raise HeadstartError("A cut holds more than one tensor; choose another stage to cut at.")
-    return result
-
-
-def _call(network: nn.Module, node: fx.Node, args: object, kwargs: object) -> object:
-    assert isinstance(args, tuple)
-    assert isinstance(kwargs, dict)
-    if node.op == "call_module":
-        return network.get_submodule(str(node.target))(*args, **kwargs)
-    if node.op == "get_attr":
-        return _attribute(network, str(node.target))
-    if node.op == "call_method":
-        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    assert callable(node.target)
-    if "training" in kwargs:  # dropout in a forward: the trace holds the mode it was made in
-        kwargs = {**kwargs, "training": network.training}
-    return node.target(*args, **kwargs)
-
-
-def _attribute(network: nn.Module, path: str) -> object:
-    owner, _, name = path.rpartition(".")
-    return getattr(network.get_submodule(owner), name)
