@@ -157,9 +157,14 @@ def code_spans(
 
 
 def checked(
-    codes: npt.NDArray[Any], labels: Labels, classes: int, groups: npt.NDArray[Any] | None
+    codes: npt.NDArray[Any],
+    labels: Labels,
+    classes: int,
+    groups: npt.NDArray[Any] | None,
+    *,
+    of: str = "Training code",
 ) -> tuple[Floats, Labels]:
-    """Codes as float32 and labels as int64, or an error that names what is wrong."""
+    """Codes as float32 and labels as int64, or an error that names what is wrong, and where."""
     codes, labels = np.asarray(codes, np.float32), np.asarray(labels, np.int64)
     if (
         codes.ndim != 2
@@ -174,7 +179,7 @@ def checked(
     broken = np.flatnonzero(~np.isfinite(codes).all(axis=1))
     if len(broken):
         raise HeadstartError(
-            f"Training code {broken[0]} holds NaN or infinity ({len(broken)} of {len(codes)} codes "
+            f"{of} {broken[0]} holds NaN or infinity ({len(broken)} of {len(codes)} codes "
             "do). Look at that image, and at the weights that made the code."
         )
     return codes, labels
