@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 from training_tiny import same, state_of, tiny_chain
 
 from headstart.training.averaging import Average, estimate_batchnorm, temporarily
-from headstart.training.batches import batch_at, batches_from
+from headstart.training.batches import VIEWS, Order
 
 
 def shift(chain: nn.Module, by: float) -> None:
@@ -116,41 +118,56 @@ def test_estimating_leaves_modes_momenta_and_frozen_statistics_alone() -> None:
     }
 
 
-POSITIONS = st.lists(st.integers(0, 10_000), min_size=1, max_size=40, unique=True)
+COUNTS = st.integers(1, 40)
 
 
-@given(POSITIONS, st.integers(1, 50), st.integers(0, 30), st.integers(0, 3))
+@given(COUNTS, st.integers(1, 50), st.integers(0, 30), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_every_image_is_seen_equally_often_to_one(
-    positions: list[int], batch: int, steps: int, seed: int
+    images: int, batch: int, steps: int, seed: int
 ) -> None:
-    all_of_them = np.array(positions, dtype=np.int64)
-    seen = [batch_at(step, all_of_them, batch, seed) for step in range(steps)]
-    assert all(len(taken) == batch for taken in seen)
-    counts = dict.fromkeys(positions, 0)
-    for position in (int(p) for taken in seen for p in taken):
-        counts[position] += 1
-    assert max(counts.values()) - min(counts.values()) <= 1
+    order = Order(images, batch, seed)
+    seen = [order.at(step) for step in range(steps)]
+    assert all(len(taken.rows) == batch for taken in seen)
+    counts = np.bincount([int(r) for taken in seen for r in taken.rows], minlength=images)
+    assert counts.max() - counts.min() <= 1
+    shown = Counter(pair for b in seen for pair in zip(b.rows, b.passes, strict=True))
+    assert max(shown.values(), default=1) == 1  # once in each pass
 
 
-@given(POSITIONS, st.integers(1, 50), st.integers(0, 20), st.integers(0, 3))
+@given(COUNTS, st.integers(1, 50), st.integers(0, 20), st.integers(0, 3))
 @settings(max_examples=40, deadline=None)
 def test_a_batch_depends_on_the_seed_and_the_step_alone(
-    positions: list[int], batch: int, step: int, seed: int
+    images: int, batch: int, step: int, seed: int
 ) -> None:
-    all_of_them = np.array(positions, dtype=np.int64)
-    from_zero, resumed = (batches_from(s, all_of_them, batch, seed) for s in (0, step))
+    from_zero, resumed = (Order(images, batch, seed).since(s) for s in (0, step))
     for _ in range(step):
         next(from_zero)
     for _ in range(3):
-        assert np.array_equal(next(from_zero), next(resumed))
+        assert np.array_equal(next(from_zero).rows, next(resumed).rows)
 
 
 def test_seeds_and_passes_differ_in_order() -> None:
-    positions = np.arange(64)
-    orders = [batch_at(0, positions, 64, seed) for seed in (0, 1)]
-    orders.append(batch_at(1, positions, 64, 0))
+    orders = [Order(64, 64, seed).at(0).rows for seed in (0, 1)]
+    orders.append(Order(64, 64, 0).at(1).rows)
     assert all(sorted(order) == list(range(64)) for order in orders)
     assert not any(
         np.array_equal(a, b) for a, b in [(orders[0], orders[1]), (orders[0], orders[2])]
     )
+
+
+@given(COUNTS, st.integers(1, 50))
+@settings(max_examples=40, deadline=None)
+def test_each_view_of_each_image_has_one_step_that_shows_it_first(images: int, batch: int) -> None:
+    order = Order(images, batch, 0)
+    first: dict[tuple[int, int], int] = {}
+    for step in range(order.steps_with_new_views + 3):
+        taken = order.at(step)
+        shown = list(zip(taken.rows.tolist(), taken.views.tolist(), strict=True))
+        assert any(pair not in first for pair in shown) == (step < order.steps_with_new_views)
+        for pair in shown:
+            first.setdefault(pair, step)
+    assert len(first) == VIEWS * images
+    for view in (0, 1, VIEWS - 1):
+        found = order.step_of_views(view)
+        assert all(found[row] == first[row, view] for row in range(images))

@@ -138,7 +138,7 @@ def test_the_ledger_counts_to_the_unit(tmp_path: Path) -> None:
 
 def test_a_gradient_through_frozen_rows_costs_once() -> None:
     plan = recipe(Phase(learn=("layers.0", "head")))
-    assert plan.step_flops(0) == 4 * (610 + 2 * 200 + 300 + 2 * 10)
+    assert plan.step_flops(0, 0) == 4 * (610 + 2 * 200 + 300 + 2 * 10)
 
 
 def test_ledgers_add_up() -> None:
@@ -175,9 +175,7 @@ def measured_by(loss: Callable[[int], float]) -> FakeTask:
 
 def memorizing(train_loss: float) -> FakeTask:
     """Validation stays at a loss of 1, whatever becomes of the training loss."""
-    return FakeTask(
-        measured=lambda n: (1.0, 0.5), spoil=lambda step, loss: 0 * loss + train_loss
-    )
+    return FakeTask(measured=lambda n: (1.0, 0.5), spoil=lambda step, loss: 0 * loss + train_loss)
 
 
 def long(**numbers: object) -> dict[str, object]:

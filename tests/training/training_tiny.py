@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from headstart.backbones import Chain, Origin
 from headstart.data import Preprocessing
 from headstart.strategies import Phase, Strategy, resolve
 from headstart.training import Hooks, Outcome, Recipe, train
-from headstart.training.batches import batch_at
+from headstart.training.batches import Order
 
 SIZE, CLASSES, IMAGES = 8, 3, 23
 
@@ -71,7 +70,7 @@ class FakeTask:
     def batches(self, start: int) -> Iterator[Any]:
         step = start
         while True:
-            where = torch.from_numpy(batch_at(step, np.arange(IMAGES), self.batch, self.seed))
+            where = torch.from_numpy(Order(IMAGES, self.batch, self.seed).at(step).rows)
             yield step, self.images[where], self.labels[where]
             step += 1
 
@@ -118,6 +117,7 @@ def recipe(
             "pixels_per_image": SIZE**2,
             "flops": (100.0, 200.0, 300.0, 10.0),
             "evaluate_every": 4,
+            "images": IMAGES,
             "freeze_batchnorm": batchnorm == "frozen",
             "early_stop": False,
             **numbers,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from headstart.backbones import LAST, Chain, batchnorm_to_groupnorm
 from headstart.errors import HeadstartError
+from headstart.execution.frozen import activations_for, keeping_for
 from headstart.execution.machine import machine, versions
 from headstart.execution.setting import (
     Setting,
@@ -37,7 +38,17 @@ from headstart.records import (
 )
 from headstart.strategies import Strategy, defaults, describe, resolve
 from headstart.tasks import Classification, measures
-from headstart.training import DivergedError, Hooks, Recipe, StoppedError, checkpoint, train
+from headstart.training import (
+    Activations,
+    DivergedError,
+    FromCut,
+    Hooks,
+    Keeping,
+    Recipe,
+    StoppedError,
+    checkpoint,
+    train,
+)
 from headstart.training.averaging import estimate_batchnorm
 
 
@@ -118,11 +129,12 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
         seed=trial.seed,
         pixels_per_image=data.image_size**2,
         flops=setting.flops,
-        evaluate_every=10**9 if sweep else every,
+        evaluate_every=every,
+        images=len(data.training),
+        curve=not sweep,
         schedule=setting.schedule,
         freeze_batchnorm=strategy.batchnorm == "frozen",
         extension_limit=1.0 if sweep else setting.extension_limit,
-        early_stop=not sweep,
     )
 
 
@@ -195,9 +207,17 @@ def _solve_with_live_statistics(trial: Trial, setting: Setting, chain: Chain) ->
     return setting.solve(trial.strategy, codes[LAST])
 
 
-def _task(trial: Trial, setting: Setting, chain: Chain) -> Classification:
-    device = setting.fabric.device
-    return Classification(setting.data, chain, batch=setting.batch, seed=trial.seed, device=device)
+def _task(
+    trial: Trial, setting: Setting, chain: Chain, activations: Activations | None = None
+) -> Classification:
+    return Classification(
+        setting.data,
+        chain,
+        batch=setting.batch,
+        seed=trial.seed,
+        device=setting.fabric.device,
+        activations=activations,
+    )
 
 
 def fits_classifier(strategy: Strategy) -> bool:
@@ -244,16 +264,25 @@ def _train(
 ) -> TrialRecord:
     start = _prepare(trial, setting)
     chain, fit = start.chain, start.fit
-    task = _task(trial, setting, chain)
-    plan = recipe(trial, setting)
+    plan, keeping = _keeping(recipe(trial, setting), setting, folder, record, chain)
+    chosen: dict[str, Any] = {"rate": plan.rates, "rate_factor": trial.rate_factor}
+    if keeping is not None:
+        # Written down before the first step: a resumed run keeps the same values as exactly.
+        chosen["activations"] = asdict(keeping)
+        record = record.model_copy(update={"chosen": chosen})
+        write_trial(folder, record)
+    activations = activations_for(setting, plan, chain, keeping, folder)
+    task = _task(trial, setting, chain, activations)
     outcome = train(chain, task, plan, folder, setting.fabric, hooks)
     chain.eval()
-    predictions = task.predict(chain, setting.data.splits.validation)
+    # The last evaluation measured these very weights; a resumed run may have none.
+    predictions = task.latest or task.predict(
+        FromCut(chain, plan.cut), setting.data.splits.validation
+    )
     loss, accuracy = measures(predictions)
     if trial.role == "trial":
         write_predictions(folder, predictions)
         _save_network(folder, chain)
-    chosen = {"rate": plan.rates, "rate_factor": trial.rate_factor}
     return record.model_copy(
         update={
             "state": "done",
@@ -262,17 +291,40 @@ def _train(
             "loss": loss,
             "planned_steps": outcome.planned_steps,
             "still_rising": outcome.still_rising,
-            "events": [*_notices(setting, plan), *outcome.events],
+            "events": [*_notices(setting, plan, keeping), *outcome.events],
             "chosen": chosen | ({"penalty": fit.penalty} if fit else {}),
         }
     )
 
 
-def _notices(setting: Setting, plan: Recipe) -> list[str]:
-    """What a reader must know about normalization at small batches (rule 7)."""
-    if plan.freeze_batchnorm or setting.batch >= defaults.SMALL_BATCH:
-        return []
-    return [f"normalization learned from batches of {setting.batch}: prefer GroupNorm (scratch-gn)"]
+def _keeping(
+    plan: Recipe, setting: Setting, folder: Path, record: TrialRecord, chain: Chain
+) -> tuple[Recipe, Keeping | None]:
+    """What is kept below frozen stages, as decided before the first step, and the run's recipe.
+
+    None where the first stage learns.
+    """
+    decided = record.chosen.get("activations")
+    keeping = Keeping(**decided) if decided else keeping_for(setting, plan, chain, folder)
+    if keeping is None or not keeping.kept:
+        return plan, keeping
+    return replace(plan, cut=keeping.cut), keeping
+
+
+def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None) -> list[str]:
+    """What a reader must know about normalization at small batches (rule 7), and what was kept."""
+    notices = []
+    if not plan.freeze_batchnorm and setting.batch < defaults.SMALL_BATCH:
+        notices.append(
+            f"normalization learned from batches of {setting.batch}: prefer GroupNorm (scratch-gn)"
+        )
+    if keeping is not None and keeping.kept:
+        rounded = ", rounded to half precision" if keeping.half else ""
+        notices.append(
+            f"the first {keeping.cut} stages never learn: what they give was kept "
+            f"({keeping.gigabytes:.2g} GB){rounded}"
+        )
+    return notices
 
 
 def _save_head(folder: Path, head: LinearHead) -> None:

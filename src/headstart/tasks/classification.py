@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import tee
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,9 @@ from headstart.data import (
 )
 from headstart.records import Predictions
 from headstart.seeds import seed_for
-from headstart.training.batches import batches_from
+from headstart.tasks.views import draws
+from headstart.training import Activations
+from headstart.training.batches import Batch, Order
 
 EVALUATION_BATCH = 64
 STATISTICS_IMAGES = 128  # that BatchNorm statistics are estimated from
@@ -30,7 +33,11 @@ STATISTICS_IMAGES = 128  # that BatchNorm statistics are estimated from
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Normalized images [B, 3, S, S] float32 and labels [B] int64."""
+    """What the network is given, and labels [B] int64.
+
+    `images` are normalized images [B, 3, S, S] float32 or, where activations are kept, what the
+    network gives for them at the cut.
+    """
 
     images: Tensor
     labels: Tensor
@@ -45,6 +52,9 @@ class Data:
     store: ImageStore
     image_size: int
     training: npt.NDArray[np.int64]  # positions that are learned from (a subset of the split)
+    # The activations of the latest arm whose first stages are frozen, under a hash of everything
+    # that they depend on: an arm's runs at other rates use them too.
+    activations: dict[str, Activations] = field(default_factory=dict, repr=False, compare=False)
 
     def labels(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Labels [n] of the images at `positions`."""
@@ -52,25 +62,43 @@ class Data:
 
 
 class Classification:
-    """One trial's view of the data; see `headstart.training.Task`."""
+    """One trial's view of the data; see `headstart.training.Task`.
+
+    With `activations` the batches hold what the network gives at their cut, and `model` must be
+    the network from there on.
+    """
 
     def __init__(
-        self, data: Data, chain: Chain, *, batch: int, seed: int, device: torch.device
+        self,
+        data: Data,
+        chain: Chain,
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        activations: Activations | None = None,
     ) -> None:
         self._data, self._batch, self._seed, self._device = data, batch, seed, device
+        self._activations = activations
         self._preprocessing = chain.preprocessing
         self._augmentation = Augmentation(flip=data.dataset.mirror)
+        self._order = Order(len(data.training), batch, seed)
         draw = np.random.default_rng(seed_for(seed, "statistics"))
         count = min(STATISTICS_IMAGES, len(data.training))
         self._statistics = np.sort(draw.choice(data.training, count, replace=False))
+        self.latest: Predictions | None = None  # of the last evaluation
 
     def batches(self, start: int) -> Iterator[ImageBatch]:
         """Augmented training batches from step `start` on; each depends on seed and step alone."""
-        order = batches_from(start, self._data.training, self._batch, self._seed)
-        for step, raw in enumerate(self._data.store.batches(order), start):
-            draw = np.random.default_rng(seed_for(self._seed, "augment", step))
-            pixels = augment(raw.to(self._device), self._data.image_size, draw, self._augmentation)
-            yield self._batch_of(pixels, raw.positions)
+        order = self._order.since
+        values = (
+            self._views(order(start))
+            if self._activations is None
+            else self._activations.training(start, self._views)
+        )
+        for batch, value in zip(order(start), values, strict=False):
+            positions = self._data.training[batch.rows]
+            yield ImageBatch(value, self._labels(positions))
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> Tensor:
         """Mean cross-entropy."""
@@ -84,38 +112,53 @@ class Classification:
 
     def evaluate(self, model: nn.Module) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on the validation split."""
-        predictions = self.predict(model, self._data.splits.validation)
-        return measures(predictions)
+        self.latest = self.predict(model, self._data.splits.validation)
+        return measures(self.latest)
 
     def statistics(self) -> Iterable[Tensor]:
         """Unaugmented training images, for BatchNorm."""
         # Equal parts of a batch or more: BatchNorm cannot learn from a last batch of one image.
         count = max(1, len(self._statistics) // self._batch)
-        for batch in self._read(np.array_split(self._statistics, count)):
-            yield batch.images
+        for value in self._plain(np.array_split(self._statistics, count)):
+            yield value.float()
 
     @torch.no_grad()
     def predict(self, model: nn.Module, positions: npt.NDArray[np.int64]) -> Predictions:
         """Probabilities for the images at `positions`."""
+        size = EVALUATION_BATCH
+        order = [positions[i : i + size] for i in range(0, len(positions), size)]
         parts = [
-            torch.softmax(model(batch.images).float(), 1).cpu().numpy()
-            for batch in self._plain(positions, EVALUATION_BATCH)
+            torch.softmax(model(value).float(), 1).cpu().numpy() for value in self._plain(order)
         ]
         scores = np.concatenate(parts).astype(np.float32)
         return Predictions(positions, self._data.labels(positions), scores)
 
-    def _plain(self, positions: npt.NDArray[np.int64], size: int) -> Iterator[ImageBatch]:
-        return self._read([positions[i : i + size] for i in range(0, len(positions), size)])
+    def _plain(self, order: Sequence[npt.NDArray[np.int64]]) -> Iterator[Tensor]:
+        """What the network is given for unaugmented images."""
+        if self._activations is None:
+            return self._centres(order)
+        return self._activations.plain(order, self._centres)
 
-    def _read(self, order: Sequence[npt.NDArray[np.int64]]) -> Iterator[ImageBatch]:
+    def _centres(self, order: Sequence[npt.NDArray[np.int64]]) -> Iterator[Tensor]:
         for raw in self._data.store.batches(order):
             pixels = center_crop(raw, self._data.image_size).to(self._device)
-            yield self._batch_of(pixels, raw.positions)
+            yield self._normalized(pixels)
 
-    def _batch_of(self, pixels: Tensor, positions: npt.NDArray[np.int64]) -> ImageBatch:
+    def _views(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """The augmented images of each batch."""
+        known, wanted = tee(batches)
+        order = (self._data.training[batch.rows] for batch in wanted)
+        for raw in self._data.store.batches(order):
+            crops = draws(next(known).views, raw.positions, len(self._data.dataset), self._seed)
+            size = self._data.image_size
+            yield self._normalized(augment(raw.to(self._device), size, crops, self._augmentation))
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
         images = normalize(pixels, self._preprocessing)
-        labels = torch.from_numpy(self._data.labels(positions)).to(self._device)
-        return ImageBatch(images.contiguous(memory_format=torch.channels_last), labels)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _labels(self, positions: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self._data.labels(positions)).to(self._device)
 
 
 def measures(predictions: Predictions) -> tuple[float, float]:

@@ -1,16 +1,22 @@
 """The loop, parameter groups, averaging and checkpoints."""
 
 from headstart.training import checkpoint
+from headstart.training.activations import Activations, FromCut, below
+from headstart.training.keeping import Keeping
 from headstart.training.loop import train
 from headstart.training.recipe import DivergedError, Hooks, Outcome, Recipe, StoppedError, Task
 
 __all__ = [
+    "Activations",
     "DivergedError",
+    "FromCut",
     "Hooks",
+    "Keeping",
     "Outcome",
     "Recipe",
     "StoppedError",
     "Task",
+    "below",
     "checkpoint",
     "train",
 ]

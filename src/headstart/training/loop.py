@@ -15,11 +15,12 @@ from torch import nn
 from headstart.backbones import Chain
 from headstart.records import CurvePoint, Ledger, append_point, read_curve, truncate_curve
 from headstart.seeds import seed_for
-from headstart.strategies import defaults, progress
-from headstart.strategies.schedule import Schedule, fixed_tail, moved, trapezoid
+from headstart.strategies import defaults
 from headstart.training import checkpoint
+from headstart.training.activations import FromCut
 from headstart.training.averaging import Average, estimate_batchnorm, temporarily
 from headstart.training.groups import optimizer_for, set_rate
+from headstart.training.pace import Pace
 from headstart.training.recipe import (
     DivergedError,
     Hooks,
@@ -60,44 +61,29 @@ class _Run:
     ) -> None:
         self.chain, self.task, self.recipe = chain, task, recipe
         self.folder, self.fabric, self.hooks = folder, fabric, hooks
-        self.schedules = [
-            _schedule(recipe, round(phase.steps * recipe.unit)) for phase in recipe.phases
-        ]
-        self.planned = sum(schedule.steps for schedule in self.schedules)
+        self.pace = Pace(recipe)
         self.step = 0
         self.ledger = Ledger()
         self.events: list[str] = []
         self.rate_scale = 1.0
         self.parts = 1  # a batch is cut in so many after running out of memory
-        self.rising = False
         self.loss_sum, self.loss_count = torch.zeros((), device=fabric.device), 0
         self.points: list[CurvePoint] = []
         self.clock = time.perf_counter()
         self._enter(0)
         optimizer = optimizer_for(chain, recipe.table)
+        self.above = FromCut(chain, recipe.cut)
         self.model: nn.Module
         self.optimizer: Any
-        self.model, self.optimizer = fabric.setup(chain, optimizer)
+        self.model, self.optimizer = fabric.setup(self.above, optimizer)
+        self.batches: Iterator[Any] | None = None  # from the present step on
         self.average = Average(chain)
 
     # -- where the run is -------------------------------------------------------------------
 
     @property
-    def total(self) -> int:
-        return sum(schedule.steps for schedule in self.schedules)
-
-    @property
     def finished(self) -> bool:
-        return self.step >= self.total
-
-    def _place(self) -> tuple[int, int]:
-        """The current phase and the step within it."""
-        start = 0
-        for index, schedule in enumerate(self.schedules):
-            if self.step < start + schedule.steps or index == len(self.schedules) - 1:
-                return index, self.step - start
-            start += schedule.steps
-        raise AssertionError("a recipe has at least one phase")
+        return self.step >= self.pace.total
 
     def _rows(self, phase: int) -> set[str]:
         return {row.stage for row in self.recipe.table if row.shares[phase] > 0}
@@ -111,16 +97,18 @@ class _Run:
             self._restore(state)
             return
         truncate_curve(self.folder, -1)
-        if not self.evaluate():
+        if not self.recipe.curve:
+            self._save()
+        elif not self.evaluate():
             raise DivergedError("the loss was not finite before the first step")
 
     def end(self) -> Outcome:
         """Leave the averaged weights in the network, with statistics that belong to them."""
         self.average.copy_to_network()
-        estimate_batchnorm(self.chain, self.task.statistics())
-        last = self.points[-1]
+        estimate_batchnorm(self.above, self.task.statistics())
+        last, pace = self.points[-1], self.pace
         self._tick()
-        return Outcome(self.ledger, self.total, last.loss, last.accuracy, self.rising, self.events)
+        return Outcome(self.ledger, pace.total, last.loss, last.accuracy, pace.rising, self.events)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -128,10 +116,10 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.values,
             "step": self.step,
-            "holds": [schedule.hold_until for schedule in self.schedules],
+            "holds": self.pace.holds,
             "rate_scale": self.rate_scale,
             "parts": self.parts,
-            "rising": self.rising,
+            "rising": self.pace.rising,
             "loss_sum": self.loss_sum,
             "loss_count": self.loss_count,
             "ledger": self.ledger.model_dump(),
@@ -144,19 +132,16 @@ class _Run:
         device = self.fabric.device
         self.average.values = {n: v.to(device) for n, v in state["average"].items()}
         self.step = state["step"]
-        self.schedules = [
-            moved(schedule, hold)
-            for schedule, hold in zip(self.schedules, state["holds"], strict=True)
-        ]
+        self.batches = None
+        self.pace.restore(state["holds"], rising=state["rising"])
         self.rate_scale, self.parts = state["rate_scale"], state["parts"]
-        self.rising = state["rising"]
         self.loss_sum, self.loss_count = state["loss_sum"].to(device), state["loss_count"]
         self.ledger = Ledger(**state["ledger"])
         self.events = list(state["events"])
         truncate_curve(self.folder, self.step)
         self.points = read_curve(self.folder)
         self.clock = time.perf_counter()
-        self._enter(self._place()[0])
+        self._enter(self.pace.place(self.step)[0])
 
     def _save(self) -> None:
         self._tick()
@@ -171,34 +156,29 @@ class _Run:
 
     def segment(self) -> None:
         """Take steps until the next evaluation is done, or the run restarts."""
-        for batch in self._batches():
+        self.batches = self.batches or self.task.batches(self.step)
+        for batch in self.batches:
             if self.hooks.stop_requested():
                 if self._loss_is_finite():  # else the last good state is the one to keep
                     self._save()
                 raise StoppedError(self.ledger)
-            phase, within = self._place()
+            phase, within = self.pace.place(self.step)
             if phase != self._phase_set:
                 self._enter(phase)
             self._update(batch, phase, within)
-            self.hooks.on_step(self.step, self.total)
-            decides = within + 1 == self.schedules[phase].hold_until
-            if decides or self.finished or self.step % self.recipe.evaluate_every == 0:
+            self.hooks.on_step(self.step, self.pace.total)
+            if self.pace.evaluates(self.step):
                 if not (self._loss_is_finite() and self.evaluate()):
                     self._restart()
-                    return
-                if self.finished:
-                    return
+                return
 
     def _enter(self, phase: int) -> None:
         self.chain.learn(self._rows(phase), freeze_batchnorm=self.recipe.freeze_batchnorm)
         self._phase_set = phase
 
-    def _batches(self) -> Iterator[Any]:
-        yield from self.task.batches(self.step)
-
     def _update(self, batch: Any, phase: int, within: int) -> None:
         recipe = self.recipe
-        set_rate(self.optimizer, self._rate(phase, within), phase)
+        set_rate(self.optimizer, self.pace.rate(phase, within) * self.rate_scale, phase)
         while True:
             # Dropout draws anew from the seed and the step: resuming changes nothing.
             torch.manual_seed(seed_for(recipe.seed, "dropout", self.step))
@@ -212,18 +192,14 @@ class _Run:
             self.model, self.optimizer, max_norm=defaults.CLIP_NORM, error_if_nonfinite=False
         )
         self.optimizer.step()
-        self.average.update(defaults.ema_decay(self.step, self.planned))
-        self.step += 1
+        self.average.update(defaults.ema_decay(self.step, self.pace.planned))
         self.loss_sum += loss
         self.loss_count += 1
         self.ledger.steps += 1
         self.ledger.images += recipe.batch
-        self.ledger.pixels += recipe.batch * recipe.pixels_per_image
-        self.ledger.flops += recipe.step_flops(phase)
-
-    def _rate(self, phase: int, within: int) -> float:
-        factor = self.schedules[phase].factor(within)
-        return self.recipe.rates[phase] * self.rate_scale * factor
+        self.ledger.pixels += recipe.computed(self.step) * recipe.pixels_per_image
+        self.ledger.flops += recipe.step_flops(phase, self.step)
+        self.step += 1
 
     def _accumulate(self, batch: Any) -> torch.Tensor:
         total = torch.zeros((), device=self.fabric.device)
@@ -270,17 +246,17 @@ class _Run:
         """
         with temporarily(self.chain):
             self.average.copy_to_network()
-            estimate_batchnorm(self.chain, self.task.statistics())
+            estimate_batchnorm(self.above, self.task.statistics())
             self.chain.eval()
             loss, accuracy = self.task.evaluate(self.model)
         if not math.isfinite(loss):
             return False
-        phase, within = self._place()
+        phase, within = self.pace.place(self.step)
         count = max(1, self.loss_count)
         self._tick()
         point = CurvePoint.of(
             self.ledger,
-            rate=self._rate(phase, max(0, within - 1)),
+            rate=self.pace.rate(phase, max(0, within - 1)) * self.rate_scale,
             train_loss=float(self.loss_sum) / count if self.loss_count else None,
             loss=loss,
             accuracy=accuracy,
@@ -289,51 +265,21 @@ class _Run:
         append_point(self.folder, point)
         self.hooks.on_point(point)
         self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
-        self._decide(phase, within)
+        if self.recipe.curve:
+            self._decide()
         self._save()
         return True
 
-    def _decide(self, phase: int, within: int) -> None:
-        """Begin the fall early when the curve has levelled off; put it off while it rises.
-
-        A phase that may be extended is never cut short: scratch gets its whole schedule.
-        """
-        schedule = self.schedules[phase]
-        if within > schedule.hold_until or self.step == 0:
+    def _decide(self) -> None:
+        why = self.pace.decide(
+            self.step, self.points, lambda: self.hooks.may_extend(self.ledger.seconds)
+        )
+        if why is None:
             return
-        first = self.step - within + self.schedules[phase].warm_up
-        held = [p for p in self.points if p.step > first]
-        losses, accuracies = [p.loss for p in held], [p.accuracy for p in held]
-        if within < schedule.hold_until:
-            may_stop = self.recipe.early_stop and not self.recipe.phases[phase].extend
-            if may_stop and progress.levelled_off(losses, accuracies):
-                self.rising = False
-                self._move(phase, within, "levelled off")
-            return
-        # Random weights can stay at chance for long before they begin to learn: no verdict yet.
-        learned = losses + [p.train_loss for p in held if p.train_loss is not None]
-        at_chance = min(learned, default=0.0) > 0.95 * self.points[0].loss
-        waiting = self.recipe.phases[phase].extend and at_chance
-        self.rising = waiting or progress.rises(losses, accuracies)
-        planned = round(self.recipe.phases[phase].steps * self.recipe.unit)
-        limit = round(planned * self.recipe.extension_limit)
-        more = max(self.recipe.evaluate_every, round(planned / 10))
-        can = self.recipe.phases[phase].extend and schedule.steps + more <= limit
-        if self.rising and can and self.hooks.may_extend(self.ledger.seconds):
-            self._move(phase, schedule.hold_until + more, "still rising")
-
-    def _move(self, phase: int, hold_until: int, why: str) -> None:
-        self.schedules[phase] = moved(self.schedules[phase], hold_until)
         self.events = [event for event in self.events if why not in event]
         self.events.append(
-            f"{why} at step {self.step}: {self.total} steps instead of {self.planned}"
+            f"{why} at step {self.step}: {self.pace.total} steps instead of {self.pace.planned}"
         )
-
-
-def _schedule(recipe: Recipe, steps: int) -> Schedule:
-    if recipe.schedule == "fixed-tail":
-        return fixed_tail(steps, recipe.unit)
-    return trapezoid(steps)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

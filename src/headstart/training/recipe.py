@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from headstart.records import CurvePoint, Ledger
 from headstart.strategies import Phase, Row
+from headstart.training.batches import Order
 
 
 class Task(Protocol):
@@ -28,7 +29,7 @@ class Task(Protocol):
         """Mean loss and metric on the validation images."""
 
     def statistics(self) -> Iterable[Tensor]:
-        """Normalized training images [B, 3, S, S] to estimate BatchNorm statistics from."""
+        """What the model is given for plain training images, to estimate BatchNorm's statistics."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +45,33 @@ class Recipe:
     pixels_per_image: int
     flops: tuple[float, ...]  # forward, one image, for each row of the table
     evaluate_every: int
+    images: int  # that are learned from: a pass
+    cut: int = 0  # stages below it never learn: what they give is kept, and they run once a view
+    curve: bool = True  # False: measured at its end alone (a rate sweep)
     schedule: Literal["trapezoid", "fixed-tail"] = "trapezoid"
     freeze_batchnorm: bool = False
     extension_limit: float = 1.0  # x its planned steps that an extending phase may reach
     early_stop: bool = True
 
-    def step_flops(self, phase: int) -> float:
+    def computed(self, step: int) -> int:
+        """How many images of step `step` go through the stages below the cut."""
+        new = Order(self.images, self.batch, self.seed).steps_with_new_views
+        return self.batch if self.cut == 0 or step < new else 0
+
+    def step_flops(self, phase: int, step: int) -> float:
         """FLOPs of one step: forward through everything, backward down to what learns.
 
         The backward pass costs about twice the forward one, of which half (the gradient of the
-        weights) is not needed where a row does not learn.
+        weights) is not needed where a row does not learn. Below the cut only new views count.
         """
         learning = [row.shares[phase] > 0 for row in self.table]
         first = learning.index(True) if any(learning) else len(learning)
-        total = sum(self.flops)
+        below = sum(self.flops[: self.cut])
+        total = sum(self.flops[self.cut :])
         for position, (cost, learns) in enumerate(zip(self.flops, learning, strict=True)):
             if position >= first:
                 total += cost * (2.0 if learns else 1.0)
-        return total * self.batch
+        return total * self.batch + below * self.computed(step)
 
 
 @dataclass
