@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean setup
+.PHONY: help demo test test-all bench lint format clean setup
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,11 @@ test: $(READY)  ## Run the tests, without the slow ones
 
 test-all: $(READY)  ## Run every test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+bench: $(READY)  ## Time headstart beside its peers and the machine's limits (half an hour, quiet)
+	@test -e $(VENV)/.bench || { $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-input --constraint constraints.txt --editable '.[dev,bench]' && touch $(VENV)/.bench; }
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench
 
 lint: $(READY)  ## Check style, types and the order of the rooms
 	@$(BIN)/ruff check .
