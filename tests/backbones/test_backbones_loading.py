@@ -141,7 +141,6 @@ def test_every_kind_of_name_is_listed() -> None:
         ("torchvision/resnet_18", r"torchvision has no network 'resnet_18'.*resnet18"),
         ("torchvision/fasterrcnn_resnet50_fpn", "torchvision has no network"),
         ("timm/", "headstart backbones"),
-        ("torchvision/squeezenet1_0", "no linear layer"),
     ],
 )
 def test_unknown_names_are_refused_with_what_to_do(name: str, words: str) -> None:

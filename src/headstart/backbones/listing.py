@@ -13,8 +13,9 @@ import torchvision
 from huggingface_hub import try_to_load_from_cache
 from timm.models import get_pretrained_cfg, model_entrypoint
 
-from headstart.backbones.loading import EMBEDDED, load, names
+from headstart.backbones.loading import load, names
 from headstart.backbones.profile import profile
+from headstart.backbones.recipes import EMBEDDED
 from headstart.errors import HeadstartError
 
 # Families whose networks become chains. Traced with timm 1.0.31 and torchvision 0.29: all 360 of

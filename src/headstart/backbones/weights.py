@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Mapping
+import io
+import pickletools
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,14 +31,61 @@ def read(path: Path) -> dict[str, Tensor]:
             raise HeadstartError(f"{path} is not a readable safetensors file: {error}") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise HeadstartError(
-            f"{path} holds more than tensors, which could run code, so it was not opened. "
-            "Save its state_dict alone, best as safetensors."
-        ) from error
     except Exception as error:  # broken bytes make the unpickler raise almost any kind
-        raise HeadstartError(f"{path} is not a readable weights file: {error}") from error
+        more = _more_than_tensors(path)
+        if more:
+            raise HeadstartError(
+                f"{path} holds more than tensors ({more}), which could run code, so it was not "
+                "opened. Save its state_dict alone, best as safetensors."
+            ) from error
+        raise HeadstartError(f"{path} is not a readable weights file{_why(error)}") from error
     return _tensors(content, path)
+
+
+def _why(error: Exception) -> str:
+    """torch's messages go on for lines about switching its safety off, which nobody should."""
+    lines = str(error).strip().splitlines()
+    return f": {lines[0][:120]}" if lines and "weights_only" not in str(error) else "."
+
+
+def _more_than_tensors(path: Path) -> str:
+    """What a pickle would call that is none of torch's own parts; "" where it is no pickle."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = [n for n in archive.namelist() if n.endswith("data.pkl")]
+                called = _called(io.BytesIO(archive.read(names[0]))) if names else set()
+        else:
+            with path.open("rb") as file:
+                called = _called(file)
+    except (ValueError, OSError, zipfile.BadZipFile, IndexError, UnicodeDecodeError):
+        return ""
+    own = ("torch", "collections", "numpy")
+    return next((n for n in sorted(called) if n.partition(".")[0] not in own), "")
+
+
+def _called(file: IO[bytes]) -> set[str]:
+    """What the pickles at the beginning of a file import, read without running them.
+
+    torch's old format is several pickles, one behind the other. Raises ValueError at the first
+    bytes that are none.
+    """
+    called: set[str] = set()
+    for count in range(5):
+        try:
+            strings: list[str] = []
+            for code, argument, _ in pickletools.genops(file):
+                if code.name in ("GLOBAL", "INST"):
+                    called.add(str(argument).replace(" ", "."))
+                elif code.name == "STACK_GLOBAL":
+                    called.add(".".join(strings[-2:]))
+                elif isinstance(argument, str):
+                    strings.append(argument)
+        except ValueError:
+            if count == 0:
+                raise
+            break
+    return called
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -51,7 +100,9 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def fit(network: nn.Module, state: State, source: str, classifier: str = "") -> int:
+def fit(
+    network: nn.Module, state: State, source: str, classifiers: str | Sequence[str] = ()
+) -> int:
     """Load `state` into `network` strictly and return how many tensors were loaded.
 
     A classifier for another number of classes is left out: it is replaced anyway. Every other
@@ -59,7 +110,8 @@ def fit(network: nn.Module, state: State, source: str, classifier: str = "") -> 
     """
     own = network.state_dict()
     _refuse_other_norm(own, state, source)
-    head = (f"{classifier}.weight", f"{classifier}.bias") if classifier else ()
+    layers = (classifiers,) if isinstance(classifiers, str) else classifiers
+    head = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
     given = {k: v for k, v in state.items() if k in own or not k.endswith("num_batches_tracked")}
     for name in head:
         if name in given and name in own and given[name].shape != own[name].shape:
