@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,14 @@ import pytest
 import torch
 from data_pictures import picture
 
-from headstart.data import Dataset, ImageStore, Preprocessing, open_dataset, resize_for, store
+from headstart.data import (
+    Dataset,
+    ImageStore,
+    Preprocessing,
+    center_crop,
+    open_dataset,
+    resize_for,
+)
 from headstart.errors import HeadstartError
 
 PREPROCESSING = Preprocessing(28)
@@ -29,18 +37,8 @@ def dataset(tmp_path: Path) -> Dataset:
 ORDER = [np.array([3, 1, 4]), np.array([1, 5, 9, 2, 6]), np.array([11]), np.array([3, 3])]
 
 
-@pytest.mark.parametrize("shared_memory", [0, 2**40])
-@pytest.mark.parametrize(("limit", "workers"), [(None, 2), (0, 0), (0, 2)])
-def test_batches_hold_the_resized_images(
-    dataset: Dataset,
-    limit: int | None,
-    workers: int,
-    shared_memory: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(store, "_shared_memory", lambda: shared_memory)
-    if not shared_memory:
-        monkeypatch.setattr(store, "DataLoader", None)  # no worker processes then
+@pytest.mark.parametrize(("limit", "workers"), [(None, 2), (0, 1), (0, 3)])
+def test_batches_hold_the_resized_images(dataset: Dataset, limit: int | None, workers: int) -> None:
     images = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=workers)
     assert images.resident == (limit is None)
     before = torch.random.get_rng_state()
@@ -57,6 +55,32 @@ def test_batches_hold_the_resized_images(
             assert expected.shape == (height, width, 3)
             np.testing.assert_array_equal(image[:, :height, :width].permute(1, 2, 0), expected)
             assert image[:, height:].sum() + image[:, :, width:].sum() == 0
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_crops_are_the_centres_of_the_batches(dataset: Dataset, limit: int | None) -> None:
+    images = ImageStore(dataset, PREPROCESSING, memory_limit=limit, workers=2)
+    for _ in range(2):  # the second time from what is kept
+        for raw, (positions, crops) in zip(
+            images.batches(ORDER), images.crops(ORDER, 28), strict=True
+        ):
+            assert positions.tolist() == raw.positions.tolist()
+            assert torch.equal(crops, center_crop(raw, 28))
+
+
+def test_a_crop_larger_than_the_image_is_refused(dataset: Dataset) -> None:
+    images = ImageStore(dataset, PREPROCESSING)
+    with pytest.raises(ValueError, match="cannot be cropped to 99"):
+        list(images.crops(ORDER, 99))
+
+
+def test_reading_stops_with_the_reader(dataset: Dataset) -> None:
+    before = threading.active_count()
+    batches = ImageStore(dataset, PREPROCESSING, memory_limit=0, workers=3).batches(ORDER)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
 
 
 class CountingSource:
@@ -88,7 +112,7 @@ def test_memory_is_counted_over_the_positions_asked_for(dataset: Dataset) -> Non
     assert not ImageStore(dataset, PREPROCESSING, positions=few, memory_limit=needed - 1).resident
 
 
-@pytest.mark.parametrize(("limit", "workers"), [(None, 1), (0, 0), (0, 1)])
+@pytest.mark.parametrize(("limit", "workers"), [(None, 1), (0, 1)])
 def test_an_endless_order(dataset: Dataset, limit: int | None, workers: int) -> None:
     taken = []
 
@@ -103,7 +127,7 @@ def test_an_endless_order(dataset: Dataset, limit: int | None, workers: int) -> 
     assert len(taken) <= 9  # what is prepared ahead is bounded
 
 
-@pytest.mark.parametrize(("limit", "workers"), [(None, 1), (0, 0), (0, 1)])
+@pytest.mark.parametrize(("limit", "workers"), [(None, 1), (0, 1)])
 def test_a_file_that_vanished_is_named(
     dataset: Dataset, tmp_path: Path, limit: int | None, workers: int
 ) -> None:

@@ -1,11 +1,11 @@
-"""Images as batches: kept in memory where they fit, else streamed through workers."""
+"""Images as batches: kept in memory where they fit, else read anew, ahead of whoever uses them."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,19 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 
-from headstart.data.dataset import Dataset, ImageSource, Indices
+from headstart.data.dataset import Dataset, Indices
 from headstart.data.preprocessing import Preprocessing
-from headstart.data.reading import resize_for, resized_shape
+from headstart.data.reading import resized_image, resized_shape
 from headstart.errors import HeadstartError
 
 MOST_MEMORY = 4 * 2**30  # bytes
 UNKNOWN_MEMORY = 4 * 2**30  # taken as available where the system does not say
 MOST_WORKERS = 8
-PREFETCH = 2  # batches a worker prepares ahead
-SHARED_MEMORY = 2**30  # bytes; with less (64 MB in many containers) worker processes die
+AHEAD = 2  # batches that are read while one is used
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,12 +45,13 @@ class RawBatch:
 
 
 class ImageStore:
-    """The images of a data set, each resized once by `resize_for`.
+    """The images of a data set, each resized once as its network asks.
 
     Where all of `positions` (default: every image) fit into `memory_limit` bytes (default: a
     quarter of the available memory, at most 4 GiB), they are kept, each read when first needed;
-    `resident` says so. Otherwise `workers` processes (default: one a core, at most 8) read them
-    anew for every batch, and memory stays flat; threads do so where shared memory is scarce.
+    `resident` says so. Otherwise they are read anew for every batch, and memory stays flat.
+    `workers` threads (default: one a core, at most 8) read a few batches ahead. Pillow decodes
+    and resizes outside Python's lock, and unlike processes threads cost nothing to start.
     """
 
     def __init__(
@@ -66,8 +64,8 @@ class ImageStore:
         workers: int | None = None,
     ) -> None:
         self.preprocessing = preprocessing
-        self.workers = _cores() if workers is None else workers
-        self._reader = _Reader(dataset.source, dataset.ids, preprocessing)
+        self.workers = max(1, _cores() if workers is None else workers)
+        self._source, self._ids = dataset.source, dataset.ids
         sizes = dataset.sizes if positions is None else dataset.sizes[positions]
         shapes = (resized_shape(int(h), int(w), preprocessing) for h, w in sizes)
         self.bytes = sum(3 * height * width for height, width in shapes)
@@ -80,79 +78,78 @@ class ImageStore:
 
         Raises `HeadstartError`, naming the image, where a file has become unreadable.
         """
-        if self.resident or _shared_memory() < SHARED_MEMORY:
-            return self._by_threads(order)
-        return self._by_processes(order)
+        pinned = torch.cuda.is_available() and not self.resident
+        for positions, images in self._read_ahead(order, lambda image: image):
+            batch = _collate(positions, images)
+            yield batch.pin_memory() if pinned else batch
 
-    def _by_threads(self, order: Iterable[Indices]) -> Iterator[RawBatch]:
-        with ThreadPoolExecutor(max(1, self.workers)) as pool:
+    def crops(self, order: Iterable[Indices], image_size: int) -> Iterator[tuple[Indices, Tensor]]:
+        """Positions and centre crops uint8 [B, 3, S, S], batch by batch.
+
+        The same pixels as `center_crop` takes from `batches`, cut by the threads that read:
+        nothing is padded, and what lies outside the crop is not copied. Errors as in `batches`.
+        """
+        for positions, images in self._read_ahead(order, lambda image: _middle(image, image_size)):
+            crops = torch.empty((len(images), 3, image_size, image_size), dtype=torch.uint8)
+            np.stack(images, out=crops.numpy())
+            yield positions, crops
+
+    def _read_ahead(
+        self, order: Iterable[Indices], cut: Callable[[Pixels], Pixels]
+    ) -> Iterator[tuple[Indices, list[Pixels]]]:
+        """Each batch's images, cut, while the next batches are being read."""
+        ahead: deque[tuple[Indices, dict[int, Future[Pixels]]]] = deque()
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="headstart-reader")
+
+        def prepare(positions: Indices) -> None:
+            coming = {p: future for _, batch in ahead for p, future in batch.items()}
+            wanted = [p for p in dict.fromkeys(positions.tolist()) if p not in self._kept]
+            new = (p for p in wanted if p not in coming)
+            coming |= {p: pool.submit(lambda p: cut(self._read(p)), p) for p in new}
+            ahead.append((positions, {p: coming[p] for p in wanted}))
+
+        def take() -> tuple[Indices, list[Pixels]]:
+            positions, read = ahead.popleft()
+            return positions, [
+                read[p].result() if p in read else cut(self._kept[p]) for p in positions.tolist()
+            ]
+
+        try:
             for positions in order:
-                new = [int(p) for p in np.unique(positions) if int(p) not in self._kept]
-                read = dict(zip(new, pool.map(self._reader.read, new), strict=True))
-                if self.resident:
-                    self._kept.update(read)
-                    read = self._kept
-                yield _collate([(int(p), read[int(p)]) for p in positions])
+                prepare(positions)
+                if len(ahead) > AHEAD:
+                    yield take()
+            while ahead:
+                yield take()
+        finally:  # also where the caller wants no more
+            pool.shutdown(cancel_futures=True)
 
-    def _by_processes(self, order: Iterable[Indices]) -> Iterator[RawBatch]:
-        loader = DataLoader(
-            self._reader,
-            batch_sampler=_Order(order),
-            num_workers=self.workers,
-            prefetch_factor=PREFETCH if self.workers else None,
-            collate_fn=_collate_or_error,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(0),  # else it draws from the global one
-        )
-        for batch in loader:
-            if isinstance(batch, str):
-                raise HeadstartError(batch)
-            yield batch
-
-
-class _Order(Sampler[list[int]]):
-    def __init__(self, order: Iterable[Indices]) -> None:
-        self.order = order
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (positions.tolist() for positions in self.order)
-
-
-class _Reader(TorchDataset[tuple[int, Pixels]]):
-    """Reads and resizes one image; what goes to the worker processes."""
-
-    def __init__(
-        self, source: ImageSource, ids: tuple[str, ...], preprocessing: Preprocessing
-    ) -> None:
-        self.source, self.ids, self.preprocessing = source, ids, preprocessing
-
-    def read(self, position: int) -> Pixels:
+    def _read(self, position: int) -> Pixels:
         """uint8 [3, h, w]."""
         try:
-            pixels = resize_for(self.source.read(position), self.preprocessing)
+            resized = resized_image(self._source, position, self.preprocessing)
         except Exception as error:
             raise HeadstartError(
-                f"{self.ids[position]} could be read when the data was opened, and now cannot: "
+                f"{self._ids[position]} could be read when the data was opened, and now cannot: "
                 f"{error}."
             ) from error
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-    def __getitem__(self, position: int) -> tuple[int, Pixels]:
-        return position, self.read(position)
-
-    def __getitems__(self, positions: list[int]) -> list[tuple[int, Pixels]] | str:
-        try:
-            return [self[position] for position in positions]
-        except HeadstartError as error:  # a message survives the way between processes
-            return str(error)
+        pixels = np.ascontiguousarray(resized.transpose(2, 0, 1))
+        if self.resident:
+            self._kept[position] = pixels
+        return pixels
 
 
-def _collate_or_error(images: list[tuple[int, Pixels]] | str) -> RawBatch | str:
-    return images if isinstance(images, str) else _collate(images)
+def _middle(image: Pixels, side: int) -> Pixels:
+    """The centre crop of an image [3, h, w]; rounded as torchvision's ``CenterCrop`` does."""
+    height, width = image.shape[1:]
+    if min(height, width) < side:
+        raise ValueError(f"images of {min(height, width)} px cannot be cropped to {side}")
+    top, left = round((height - side) / 2.0), round((width - side) / 2.0)
+    return image[:, top : top + side, left : left + side]
 
 
-def _collate(images: list[tuple[int, Pixels]]) -> RawBatch:
-    sizes = torch.tensor([pixels.shape[1:] for _, pixels in images], dtype=torch.int64)
+def _collate(positions: Indices, images: list[Pixels]) -> RawBatch:
+    sizes = torch.tensor([pixels.shape[1:] for pixels in images], dtype=torch.int64)
     height, width = (int(side) for side in sizes.max(dim=0).values)
     same = bool((sizes == sizes[0]).all())
     shape = (len(images), 3, height, width)
@@ -160,22 +157,14 @@ def _collate(images: list[tuple[int, Pixels]]) -> RawBatch:
         torch.empty(shape, dtype=torch.uint8) if same else torch.zeros(shape, dtype=torch.uint8)
     )
     array = padded.numpy()
-    for row, (_, pixels) in zip(array, images, strict=True):
+    for row, pixels in zip(array, images, strict=True):
         row[:, : pixels.shape[1], : pixels.shape[2]] = pixels
-    return RawBatch(padded, sizes, np.array([position for position, _ in images], dtype=np.int64))
+    return RawBatch(padded, sizes, positions.astype(np.int64))
 
 
 def _cores() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(MOST_WORKERS, available or 1)
-
-
-def _shared_memory() -> float:
-    """Bytes of the shared memory that batches pass through between processes."""
-    try:
-        return shutil.disk_usage("/dev/shm").total
-    except OSError:  # a system that has no such folder has no such limit
-        return float("inf")
 
 
 def default_memory_limit() -> int:

@@ -17,7 +17,9 @@ from lightning_fabric import Fabric
 
 from headstart.backbones import Chain, load, profile
 from headstart.errors import HeadstartError
-from headstart.features import Codes, HeadFit, code_stages, extract, fit_logistic, fit_svm
+from headstart.features import Codes, HeadFit, code_stages, fit_logistic, fit_svm
+from headstart.features.cache import Cache
+from headstart.features.extraction import Extraction, average_names
 from headstart.records import Ledger
 from headstart.strategies import Strategy, resolve
 from headstart.strategies.table import TRIAL
@@ -49,6 +51,8 @@ class Setting:
     fabric: Fabric
     duplicates: npt.NDArray[np.int64]  # [images] a number that images of one unit share
     folder: Path = Path()  # the study's, where weights lie that arms of it begin with
+    engine: str = "torch"  # that computes codes: one for the whole study, or its arms would differ
+    cache: Cache | None = None  # of codes, on disk
     _codes: dict[str, CodesAndCost] = field(default_factory=dict)
     _fits: dict[tuple[str, str, str], HeadFit] = field(default_factory=dict)
 
@@ -110,7 +114,9 @@ class Setting:
         """Codes of every stage for the weights that `strategy` begins with, extracted once."""
         key = self._start_key(strategy, seed)
         if key not in self._codes:
-            self._codes[key] = self._extract(chain)
+            # Only what any study with these images asks for again is worth its place on disk.
+            cache = self.cache if strategy.starts == {"pretrained"} else None
+            self._codes[key] = self._extract(chain, cache)
         return self._codes[key]
 
     def fit_head(self, strategy: Strategy, seed: int, chain: Chain) -> HeadFit:
@@ -152,16 +158,27 @@ class Setting:
         draw = [strategy.draw, seed] if drawn else None
         return json.dumps([strategy.start, draw], sort_keys=True)
 
-    def _extract(self, chain: Chain) -> CodesAndCost:
+    def _extract(self, chain: Chain, cache: Cache | None) -> CodesAndCost:
         begun = time.perf_counter()
-        data, stages = self.data, code_stages(chain)
+        data, names = self.data, average_names(code_stages(chain))
         both = np.concatenate([data.training, data.splits.validation])
-        codes = extract(chain, data.dataset, data.store, both, stages, image_size=data.image_size)
+        extraction = Extraction(
+            chain,
+            data.dataset,
+            data.store,
+            names,
+            data.image_size,
+            engine=self.engine,
+            cache=cache,
+        )
+        codes = {name.stage: code for name, code in extraction.all(both).items()}
+        # What comes from the cache is billed with what it once took.
+        seconds = max(time.perf_counter() - begun, extraction.seconds)
         n = len(data.training)
         return CodesAndCost(
             {name: code[:n] for name, code in codes.items()},
             {name: code[n:] for name, code in codes.items()},
-            time.perf_counter() - begun,
+            seconds,
         )
 
 

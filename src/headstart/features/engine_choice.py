@@ -1,0 +1,163 @@
+"""Which engine computes the codes, and whether its codes are right."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.backbones import Chain
+from headstart.features.cache import Cache
+from headstart.features.engine import (
+    TOLERANCE,
+    Engine,
+    HalfEngine,
+    OpenVinoEngine,
+    Parts,
+    TorchEngine,
+    version_of,
+)
+from headstart.features.pooling import CodeName, CodesOfPixels
+from headstart.records import write_json
+
+log = logging.getLogger("headstart")
+
+WORTH = 10.0  # seconds that torch must need before another engine is prepared, which takes 3 s
+MARGIN = 1.1  # x torch's rate that another engine must reach
+TIMED = 4  # batches of 32
+LIBRARIES = ("torch", "torchvision", "timm")  # whose modules their versions describe
+
+
+def open_engine(name: str, chain: Chain, names: Sequence[CodeName], pixels: Tensor) -> Engine:
+    """The engine `name`, if its codes of the first `pixels` are torch's; else torch.
+
+    `pixels` are uint8 [B, 3, S, S]. What went wrong is said (`logging`), and the codes are right
+    either way.
+    """
+    module = CodesOfPixels(chain, names)
+    reference = TorchEngine(module)
+    if name == "torch":
+        return reference
+    try:
+        engine: Engine = (
+            HalfEngine(module) if name == "half" else OpenVinoEngine(module, pixels.shape[-1])
+        )
+        first = pixels[: min(engine.batch, reference.batch)]
+        difference = worst_difference(next(engine.run([first])), next(reference.run([first])))
+    except Exception as error:  # converters raise nearly every kind for what they do not know
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        log.warning("%s cannot run %s (%s); torch is used.", name, chain.origin.name, reason)
+        return reference
+    if not difference <= TOLERANCE[name]:
+        log.warning(
+            "The codes of %s by %s differ from torch's by %.2g, more than %.2g; torch is used.",
+            chain.origin.name, name, difference, TOLERANCE[name],
+        )  # fmt: skip
+        return reference
+    return engine
+
+
+def worst_difference(parts: Parts, reference: Parts) -> float:
+    """The largest distance between two codes of an image, as a share of the reference's norm."""
+    shares = [
+        np.linalg.norm(ours - theirs, axis=1) / np.maximum(np.linalg.norm(theirs, axis=1), 1e-12)
+        for ours, theirs in zip(parts, reference, strict=True)
+    ]
+    return float(np.max(shares))
+
+
+def choose_engine(
+    chain: Chain,
+    names: Sequence[CodeName],
+    image_size: int,
+    images: int,
+    cache: Cache | None = None,
+) -> str:
+    """The engine for so many images: ``"torch"``, ``"half"`` (on a GPU) or ``"openvino"``.
+
+    On a CPU both are timed, where torch would take long enough for the other one to pay. That
+    depends on the moment, so a caller who must get the same bits again keeps the answer: a study
+    in its study.yaml, and `cache` for later runs with the same network on the same machine.
+    """
+    if next(chain.network.parameters()).device.type == "cuda":
+        return "half"
+    if find_spec("openvino") is None:
+        return "torch"
+    note = (
+        None
+        if cache is None
+        else cache.folder / "engines" / f"{_situation(chain, names, image_size)}.json"
+    )
+    known = _read(note)
+    if known is not None:
+        return known
+    chain.learn(set())
+    pixels = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (32, 3, image_size, image_size), np.uint8)
+    )
+    reference = TorchEngine(CodesOfPixels(chain, names))
+    rate = _rate(reference, pixels, 1)
+    if images / rate < WORTH:
+        return "torch"  # not noted: more images would be worth measuring
+    engine = open_engine("openvino", chain, names, pixels)
+    other = _rate(engine, pixels, TIMED) if engine.name != "torch" else 0.0
+    chosen = engine.name if other > MARGIN * rate else "torch"
+    if note is not None:
+        write_json(note, {"engine": chosen, "torch": rate, "openvino": other})
+    return chosen
+
+
+def _rate(engine: Engine, pixels: Tensor, times: int) -> float:
+    """Images a second, after one batch that is not counted."""
+    parts = list(pixels.split(engine.batch))
+    list(engine.run(parts[:1]))
+    begun = time.perf_counter()
+    list(engine.run(parts * times))
+    return len(pixels) * times / (time.perf_counter() - begun)
+
+
+def _situation(chain: Chain, names: Sequence[CodeName], image_size: int) -> str:
+    """Hash of what the engines' rates depend on."""
+    parts = [
+        structure_of(chain),
+        [str(name) for name in names],
+        image_size,
+        [version_of(name) for name in ("torch", "openvino")],
+        [os.cpu_count(), torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def structure_of(chain: Chain) -> str:
+    """Hash of what a chain computes, its weights apart: its modules, and a user's own code."""
+    classes = {type(module) for module in chain.network.modules()}
+    foreign = [c for c in classes if c.__module__.partition(".")[0] not in LIBRARIES]
+    sources = sorted(filter(None, map(_source, foreign)))
+    text = "\n".join([repr(chain.network), *chain.stage_names, *sources])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _source(kind: type) -> str | None:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # defined at a prompt
+        return None
+
+
+def _read(note: Path | None) -> str | None:
+    """The engine that was chosen before."""
+    try:
+        engine = json.loads(note.read_text(encoding="utf-8"))["engine"] if note else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return engine if engine in ("torch", "openvino") else None
