@@ -73,6 +73,19 @@ def test_differences_are_the_papers_and_lie_in_their_intervals() -> None:
             assert 0 < one.high - one.low < 0.2
 
 
+def test_many_arms_do_not_pull_a_difference_towards_zero() -> None:
+    """Each is granted an imagined image, and twenty of those are many beside a hundred."""
+    right, wrong = np.ones(100, bool), np.zeros(100, bool)
+    arms = [arm("baseB", right), arm("B1B", wrong)]
+    many = [*arms, *study({f"A{n}B": 0.5 for n in range(1, 21)}, n=100)]
+    few, all_ = (found_in(held).cuts[0].co_adaptation for held in (arms, many))
+    assert few is not None
+    assert all_ is not None
+    assert 0.9 < few.low < 1
+    assert 0.9 < all_.low < 1
+    assert few.high == all_.high == 1
+
+
 def test_transfer_that_falls_is_told_from_one_that_does_not() -> None:
     found = found_in(study(PAPER, n=1000))
     assert found.transfer is not None

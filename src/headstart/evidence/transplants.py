@@ -64,14 +64,17 @@ def transplants(
 
     Intervals are 95%, from a bootstrap over images, drawn jointly for all arms, and over each
     arm's seeds. As everywhere, each arm is granted one imagined image that it alone gets right,
-    so that few images never say anything for certain.
+    so that few images never say anything for certain; with so many arms those would dilute the
+    accuracies, so these are counted over the real images alone.
     """
     judged = {arm.strategy: arm for arm in arms if _named(arm) and arm.correct is not None}
     places = {found: name for name in judged if (found := parse(name)) is not None}
     if not places:
         return None
     correct = [arm.correct for arm in judged.values() if arm.correct is not None]
-    accuracies = paired_bootstrap(grant_one_image_each(correct), draws, seed)
+    granted = grant_one_image_each(correct)
+    diluted = granted[0].shape[1] / correct[0].shape[1]
+    accuracies = paired_bootstrap(granted, draws, seed) * diluted
     sample = _Sample(
         {name: float(runs.mean()) for name, runs in zip(judged, correct, strict=True)},
         dict(zip(judged, accuracies.T, strict=True)),
@@ -145,7 +148,10 @@ def _named(arm: ArmEvidence) -> bool:
 def _cut(sample: _Sample, n: int) -> Cut:
     def difference(a: str, b: str) -> Estimate | None:
         terms = [(1.0, a), (-1.0, b)]
-        return _estimate(*sample.sum(terms)) if sample.has(terms) else None
+        if not sample.has(terms):
+            return None
+        value, draws = sample.sum(terms)
+        return _estimate(value, draws.clip(-1, 1))
 
     return Cut(
         n=n,

@@ -100,7 +100,7 @@ def slots(material: Material) -> dict[palette.Look, list[str]]:
     alike: dict[palette.Look, list[str]] = {}
     for name, look in looks(material).items():
         alike.setdefault(look, []).append(name)
-    return alike
+    return {look: sorted(names) for look, names in alike.items()}
 
 
 def transplants(material: Material) -> Figure | None:

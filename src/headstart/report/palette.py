@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.strategies.transplants import parse
+from headstart.strategies.transplants import BASE, KINDS, parse
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def looks(strategies: Sequence[str]) -> dict[str, Look]:
 
     Transplants of one kind look alike at every cut.
     """
-    strangers = list(dict.fromkeys(_kind(name) for name in strategies if name not in KNOWN))
+    kinds = {_kind(name): None for name in strategies if name not in KNOWN}  # in their order
+    strangers = [k for k in (*KINDS, BASE) if k in kinds]  # these first, however they rank
+    strangers += [k for k in kinds if k not in strangers]
     free = [slot for slot in range(len(KNOWN)) if KNOWN[slot] not in strategies] or [len(KNOWN) - 1]
     shared = {kind: free[i % len(free)] for i, kind in enumerate(strangers)}
     slots = {n: KNOWN.index(n) if n in KNOWN else shared[_kind(n)] for n in strategies}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from headstart.report import transplants, wording
+from headstart.report import wording
 
 
 def environment() -> Environment:
@@ -30,7 +30,6 @@ def environment() -> Environment:
         wording.ratio,
         wording.probability,
         wording.chance,
-        transplants.difference,
     ):
         env.filters[said.__name__] = said
     env.filters["yaml"] = lambda tree: yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)

@@ -44,8 +44,8 @@ def said(found: Mapping[str, Any]) -> list[str]:
     """What the transplants show; `found` is the answer's ``transplants``."""
     return [
         *_trend(found),
-        *_largest(found, "co_adaptation", "Stages that grew up together were missed most"),
-        *_largest(found, "specificity", "A's stages were more specific than B's own most clearly"),
+        *_largest(found, "co_adaptation", "Parting stages that grew up together cost most"),
+        *_largest(found, "specificity", "A's stages fell furthest behind B's own"),
         *_gain(found),
     ]
 
