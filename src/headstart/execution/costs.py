@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
-from headstart.backbones import batchnorm_to_groupnorm
+from headstart.backbones import Chain, batchnorm_to_groupnorm
 from headstart.data import center_crop, normalize
+from headstart.execution.frozen import keeping_for
 from headstart.execution.setting import Setting
-from headstart.strategies import Strategy, defaults, resolve
+from headstart.execution.solving import time_heads
+from headstart.execution.trials import Trial, recipe
+from headstart.strategies import Strategy, defaults
 from headstart.tasks import Classification
+from headstart.tasks.classification import ImageBatch
+from headstart.training import FromCut, Recipe, below
+from headstart.training.batches import VIEWS
+from headstart.training.groups import optimizer_for
 
-SOLVE_SECONDS = 3.0  # a head, its cross-validation included; small beside the rest
 TIMED_STEPS = 3  # after one that is not counted; the quickest is least disturbed by others
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What keeping the activations below a cut leaves of an arm's work."""
+
+    view: float  # seconds that a training image takes up to the cut, once for each of its views
+    above: float  # share of a forward pass that is left for images whose activations are kept
 
 
 @dataclass(frozen=True)
@@ -23,50 +38,76 @@ class Costs:
     """Measured seconds, and the arithmetic from them to arms."""
 
     forward: float  # an image through the network
-    step: dict[str, float]  # a training step of each strategy that trains
+    step: dict[str, float]  # a training step of each strategy that trains, above its cut
     train_images: int
     validation_images: int
     batch: int
+    solve: dict[str, float] = field(default_factory=dict)  # each strategy's head, where solved
+    frozen: dict[str, Frozen] = field(default_factory=dict)  # strategies that keep activations
 
     def arm(self, strategy: Strategy, unit: int, seeds: int) -> float:
         """Seconds for all of an arm's runs: the rate sweep, then one for each seed."""
-        extraction = (self.train_images + self.validation_images) * self.forward + SOLVE_SECONDS
+        solved = self._extraction + self.solve.get(strategy.name, 0.0)
         if not strategy.trains:
-            return extraction * seeds if strategy.starts != {"pretrained"} else extraction
-        solved = extraction if strategy.head != "new" and strategy.batchnorm == "live" else 0.0
-        sweep = len(defaults.SWEEP) * self._run(strategy, defaults.sweep_unit(unit), 2)
-        statistics = min(128, self.train_images) if strategy.batchnorm == "live" else 0
-        every = defaults.evaluate_every(unit, self.batch, self.validation_images + statistics)
+            return solved * seeds if strategy.starts != {"pretrained"} else solved
+        own = solved if strategy.head != "new" and strategy.batchnorm == "live" else 0.0
+        short = defaults.sweep_unit(unit)
+        sweep = len(defaults.SWEEP) * self._run(strategy, short, 1)
+        every = defaults.evaluate_every(unit, self.batch, self._measured(strategy))
         evaluations = 2 + strategy.steps * unit / every
-        return sweep + seeds * (self._run(strategy, unit, evaluations) + solved)
+        # The first trial finds the views that the sweep kept.
+        runs = self._run(strategy, unit, evaluations) + self._views(strategy, unit) + own
+        return sweep + seeds * runs
 
     def total(self, strategies: Sequence[Strategy], unit: int, seeds: int) -> float:
-        """Seconds for the whole study."""
-        drawn = [s for s in strategies if s.trains or s.starts != {"pretrained"}]
-        solved = [s for s in strategies if s not in drawn]
-        once = self.arm(solved[0], 0, 1) + SOLVE_SECONDS * (len(solved) - 1) if solved else 0.0
-        return once + sum(self.arm(s, unit if s.trains else 0, seeds) for s in drawn)
+        """Seconds for the whole study. Pretrained codes, and a head on them, are paid for once."""
+        own = [s for s in strategies if s.trains or s.starts != {"pretrained"}]
+        reads = [s for s in strategies if s.head != "new" and s.starts == {"pretrained"}]
+        heads = {(s.head, s.codes): self.solve.get(s.name, 0.0) for s in reads}
+        once = self._extraction + sum(heads.values()) if reads else 0.0
+        return once + sum(self.arm(s, unit if s.trains else 0, seeds) for s in own)
+
+    @property
+    def _extraction(self) -> float:
+        return (self.train_images + self.validation_images) * self.forward
+
+    def _measured(self, strategy: Strategy) -> int:
+        """Images that an evaluation looks at."""
+        statistics = min(128, self.train_images) if strategy.batchnorm == "live" else 0
+        return self.validation_images + statistics
 
     def _run(self, strategy: Strategy, unit: int, evaluations: float) -> float:
-        statistics = min(128, self.train_images) if strategy.batchnorm == "live" else 0
-        evaluation = (self.validation_images + statistics) * self.forward
-        return strategy.steps * unit * self.step[strategy.name] + evaluations * evaluation
+        """Seconds for a run's steps and evaluations, above its cut."""
+        frozen = self.frozen.get(strategy.name)
+        again = 1.0 if frozen is None else frozen.above
+        forwards = self._measured(strategy) * (1 + (evaluations - 1) * again)
+        return strategy.steps * unit * self.step[strategy.name] + forwards * self.forward
+
+    def _views(self, strategy: Strategy, unit: int) -> float:
+        """Seconds for everything that the stages below the cut compute in a run."""
+        frozen = self.frozen.get(strategy.name)
+        if frozen is None:
+            return 0.0
+        shown = strategy.steps * unit * self.batch
+        return min(shown, VIEWS * self.train_images) * frozen.view
 
 
 def measure_costs(setting: Setting, strategies: Sequence[Strategy], most: float) -> Costs:
-    """Time a forward pass and a training step of each arm, on the study's own images.
+    """Time a forward pass, a step of each arm and a small head, on the study's own images.
 
     It takes at most about `most` seconds, however slow the machine: fewer steps are timed then.
     """
     trained = [s for s in strategies if s.trains]
-    share = most / (len(trained) + 1)
-    step = {s.name: _time_step(setting, s, share) for s in trained}
+    share = most / (len(trained) + 2)
+    timed = {s.name: _time_step(setting, s, share) for s in trained}
     return Costs(
         forward=_time_forward(setting, share),
-        step=step,
+        step={name: seconds for name, (seconds, _) in timed.items()},
         train_images=len(setting.data.training),
         validation_images=len(setting.data.splits.validation),
         batch=setting.batch,
+        solve=time_heads(setting, strategies, share),
+        frozen={name: frozen for name, (_, frozen) in timed.items() if frozen is not None},
     )
 
 
@@ -82,26 +123,55 @@ def _time_forward(setting: Setting, most: float) -> float:
     return _least_seconds(lambda: chain(images), most) / len(positions)
 
 
-def _time_step(setting: Setting, strategy: Strategy, most: float) -> float:
+def _time_step(setting: Setting, strategy: Strategy, most: float) -> tuple[float, Frozen | None]:
+    """Seconds of a step and, where its arm will keep activations, of what it then leaves out."""
     chain = setting.begin(strategy, 0)
     chain.replace_classifier(len(setting.data.dataset.classes), 0)
     if strategy.norm == "group":
         batchnorm_to_groupnorm(chain.network)
     chain.to(memory_format=torch.channels_last)
-    rows = {row.stage for row in resolve(strategy, setting.stages) if any(row.shares)}
-    chain.learn(rows, freeze_batchnorm=strategy.batchnorm == "frozen")
+    natural = defaults.steps(len(setting.data.training), setting.batch)
+    plan = recipe(Trial(strategy, 0, natural), setting)
+    keeping = keeping_for(setting, plan, chain, Path())
+    if keeping is not None and keeping.kept:
+        plan = replace(plan, cut=keeping.cut)
+    learning = {row.stage for row in plan.table if any(row.shares)}
+    chain.learn(learning, freeze_batchnorm=plan.freeze_batchnorm)
     task = Classification(
         setting.data, chain, batch=setting.batch, seed=0, device=setting.fabric.device
     )
-    learning = [p for p in chain.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=0.0, fused=True)
-    model, wrapped = setting.fabric.setup(chain, optimizer)
     batches = task.batches(0)
+    if plan.cut == 0:
+        return _time_update(setting, plan, task, chain, lambda: next(batches), most), None
+    prefix = below(chain, plan.cut, setting.fabric)
+
+    def value() -> ImageBatch:
+        batch = next(batches)
+        return ImageBatch(prefix(batch.images), batch.labels)
+
+    known = value()
+    view = _least_seconds(value, most / 2) / setting.batch
+    seconds = _time_update(setting, plan, task, chain, lambda: known, most / 2)
+    above = sum(setting.flops[plan.cut :]) / sum(setting.flops)
+    return seconds, Frozen(view, above)
+
+
+def _time_update(
+    setting: Setting,
+    plan: Recipe,
+    task: Classification,
+    chain: Chain,
+    batch: Callable[[], ImageBatch],
+    most: float,
+) -> float:
+    """Seconds of a step on what `batch` gives, at a rate of zero."""
+    above = FromCut(chain, plan.cut)
+    model, optimizer = setting.fabric.setup(above, optimizer_for(chain, plan.table))
 
     def step() -> None:
-        wrapped.zero_grad(set_to_none=True)
-        setting.fabric.backward(task.loss(model, next(batches)))
-        wrapped.step()
+        optimizer.zero_grad(set_to_none=True)
+        setting.fabric.backward(task.loss(model, batch()))
+        optimizer.step()
 
     return _least_seconds(step, most)
 

@@ -227,9 +227,7 @@ def fits_classifier(strategy: Strategy) -> bool:
 
 def set_classifier(chain: Chain, head: LinearHead) -> None:
     """Put a solved head in the classifier's place."""
-    with torch.no_grad():
-        chain.classifier.weight.copy_(torch.from_numpy(head.weight))
-        chain.classifier.bias.copy_(torch.from_numpy(head.bias))
+    chain.head.set(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
 
 
 def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) -> TrialRecord:

@@ -15,18 +15,23 @@ class Average:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        self.values = {
-            name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad
-        }
+        self.values: dict[str, Tensor] = {}
+        self._pairs: list[tuple[Tensor, Tensor]] = []  # average and parameter, of what learns now
+        self.follow()
 
     @torch.no_grad()
-    def update(self, decay: float) -> None:
-        """Move towards the network's present weights; newly learning ones begin as they are."""
+    def follow(self) -> None:
+        """Average what learns from now on; what did not learn before begins as it is."""
         present = {n: p.detach() for n, p in self._network.named_parameters() if p.requires_grad}
         for name in present.keys() - self.values.keys():
             self.values[name] = present[name].clone()
-        averages = [self.values[name] for name in present]
-        torch._foreach_lerp_(averages, list(present.values()), 1 - decay)
+        self._pairs = [(self.values[name], value) for name, value in present.items()]
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """Move towards the network's present weights."""
+        averages, present = zip(*self._pairs, strict=True)
+        torch._foreach_lerp_(averages, present, 1 - decay)
 
     @torch.no_grad()
     def copy_to_network(self) -> None:

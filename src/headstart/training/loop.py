@@ -70,6 +70,7 @@ class _Run:
         self.loss_sum, self.loss_count = torch.zeros((), device=fabric.device), 0
         self.points: list[CurvePoint] = []
         self.clock = time.perf_counter()
+        self.average = Average(chain)
         self._enter(0)
         optimizer = optimizer_for(chain, recipe.table)
         self.above = FromCut(chain, recipe.cut)
@@ -77,7 +78,6 @@ class _Run:
         self.optimizer: Any
         self.model, self.optimizer = fabric.setup(self.above, optimizer)
         self.batches: Iterator[Any] | None = None  # from the present step on
-        self.average = Average(chain)
 
     # -- where the run is -------------------------------------------------------------------
 
@@ -174,6 +174,7 @@ class _Run:
 
     def _enter(self, phase: int) -> None:
         self.chain.learn(self._rows(phase), freeze_batchnorm=self.recipe.freeze_batchnorm)
+        self.average.follow()
         self._phase_set = phase
 
     def _update(self, batch: Any, phase: int, within: int) -> None:
@@ -181,7 +182,7 @@ class _Run:
         set_rate(self.optimizer, self.pace.rate(phase, within) * self.rate_scale, phase)
         while True:
             # Dropout draws anew from the seed and the step: resuming changes nothing.
-            torch.manual_seed(seed_for(recipe.seed, "dropout", self.step))
+            _seed(self.fabric.device, seed_for(recipe.seed, "dropout", self.step))
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 loss = self._accumulate(batch)
@@ -280,6 +281,14 @@ class _Run:
         self.events.append(
             f"{why} at step {self.step}: {self.pace.total} steps instead of {self.pace.planned}"
         )
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the device's generator alone; `torch.manual_seed` notes every call for later GPUs."""
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
