@@ -176,13 +176,18 @@ def checked(
         raise HeadstartError("There are no training images to fit a head on: label some.")
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels span {labels.min()} .. {labels.max()}, not 0 .. {classes - 1}")
+    return finite(codes, of=of), labels
+
+
+def finite(codes: Floats, *, of: str) -> Floats:
+    """The codes [n, d], or an error that names the first that is not finite."""
     broken = np.flatnonzero(~np.isfinite(codes).all(axis=1))
     if len(broken):
         raise HeadstartError(
             f"{of} {broken[0]} holds NaN or infinity ({len(broken)} of {len(codes)} codes "
             "do). Look at that image, and at the weights that made the code."
         )
-    return codes, labels
+    return codes
 
 
 def unit_length(codes: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from headstart.features.heads import checked, unit_length
+from headstart.features.heads import checked, finite, unit_length
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -35,11 +35,11 @@ def neighbour_votes(
     codes [n, d] with labels [n] in 0 .. classes - 1. Each of the k most similar codes votes for its
     class with ``exp(cosine / temperature)``; with fewer than k codes, all of them vote.
 
-    Raises HeadstartError when there are no codes or one holds NaN or infinity.
+    Raises HeadstartError when there are no codes, or a code or query holds NaN or infinity.
     Source: DINO ``eval_knn.py`` (Caron et al. 2021, appendix; after Wu et al. 2018).
     """
     codes, labels = checked(codes, labels, classes, None)
-    asked = np.asarray(queries, np.float32)
+    asked = finite(np.asarray(queries, np.float32), of="Query code")
     return _votes(codes, labels, classes, asked, None, neighbours, temperature, device)
 
 
