@@ -28,7 +28,7 @@ from headstart.records import write_json, write_text
 
 log = logging.getLogger("headstart")
 
-LIMIT = 10 * 2**30  # bytes, where the user has set no other
+LIMIT = 10 * 10**9  # bytes, where the user has set no other
 ABANDONED = 3600.0  # seconds after which a temporary file is that of a process that was killed
 OPEN_SHARDS = 64  # memory maps held at once; each holds a file descriptor
 OFF = "off"

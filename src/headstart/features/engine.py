@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from typing import Any, Protocol
 
@@ -115,10 +115,10 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, module: CodesOfPixels, image_size: int) -> None:
+    def __init__(self, module: CodesOfPixels, shape: Sequence[int]) -> None:
         self.version = version_of(self.name)
         self.batch = 4
-        self._compiled = _compile(module, self.batch, image_size)
+        self._compiled = _compile(module, [self.batch, *shape])
         self._count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
 
     def run(self, batches: Iterable[Tensor]) -> Iterator[Parts]:
@@ -142,10 +142,9 @@ class OpenVinoEngine:
         return [np.array(request.get_output_tensor(i).data[:count], np.float32) for i in outputs]
 
 
-def _compile(module: CodesOfPixels, batch: int, image_size: int) -> Any:
+def _compile(module: CodesOfPixels, shape: list[int]) -> Any:
     import openvino
 
-    shape = [batch, 3, image_size, image_size]
     example = torch.zeros(shape, dtype=torch.uint8)
     with torch.inference_mode():
         model = openvino.convert_model(module, example_input=example, input=[shape])

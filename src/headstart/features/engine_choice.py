@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -9,7 +10,6 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ log = logging.getLogger("headstart")
 
 WORTH = 10.0  # seconds that torch must need before another engine is prepared, which takes 3 s
 MARGIN = 1.1  # x torch's rate that another engine must reach
-TIMED = 4  # batches of 32
+TIMED = 32  # images at a time
 LIBRARIES = ("torch", "torchvision", "timm")  # whose modules their versions describe
 
 
@@ -50,7 +50,7 @@ def open_engine(name: str, chain: Chain, names: Sequence[CodeName], pixels: Tens
         return reference
     try:
         engine: Engine = (
-            HalfEngine(module) if name == "half" else OpenVinoEngine(module, pixels.shape[-1])
+            HalfEngine(module) if name == "half" else OpenVinoEngine(module, pixels.shape[1:])
         )
         first = pixels[: min(engine.batch, reference.batch)]
         difference = worst_difference(next(engine.run([first])), next(reference.run([first])))
@@ -91,30 +91,26 @@ def choose_engine(
     """
     if next(chain.network.parameters()).device.type == "cuda":
         return "half"
-    if find_spec("openvino") is None:
+    note = None
+    if cache is not None:
+        note = cache.folder / "engines" / f"{_situation(chain, names, image_size)}.json"
+    rates = _read(note)
+    if "torch" not in rates:
+        chain.learn(set())
+        rates["torch"] = _rate(TorchEngine(CodesOfPixels(chain, names)), _noise(image_size), 1)
+        _write(note, rates)
+    if images / rates["torch"] < WORTH:
         return "torch"
-    note = (
-        None
-        if cache is None
-        else cache.folder / "engines" / f"{_situation(chain, names, image_size)}.json"
-    )
-    known = _read(note)
-    if known is not None:
-        return known
-    chain.learn(set())
-    pixels = torch.from_numpy(
-        np.random.default_rng(0).integers(0, 256, (32, 3, image_size, image_size), np.uint8)
-    )
-    reference = TorchEngine(CodesOfPixels(chain, names))
-    rate = _rate(reference, pixels, 1)
-    if images / rate < WORTH:
-        return "torch"  # not noted: more images would be worth measuring
-    engine = open_engine("openvino", chain, names, pixels)
-    other = _rate(engine, pixels, TIMED) if engine.name != "torch" else 0.0
-    chosen = engine.name if other > MARGIN * rate else "torch"
-    if note is not None:
-        write_json(note, {"engine": chosen, "torch": rate, "openvino": other})
-    return chosen
+    if "openvino" not in rates:
+        engine = open_engine("openvino", chain, names, _noise(image_size))
+        rates["openvino"] = 0.0 if engine.name == "torch" else _rate(engine, _noise(image_size), 4)
+        _write(note, rates)
+    return "openvino" if rates["openvino"] > MARGIN * rates["torch"] else "torch"
+
+
+def _noise(image_size: int) -> Tensor:
+    shape = (TIMED, 3, image_size, image_size)
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
 def _rate(engine: Engine, pixels: Tensor, times: int) -> float:
@@ -154,10 +150,16 @@ def _source(kind: type) -> str | None:
         return None
 
 
-def _read(note: Path | None) -> str | None:
-    """The engine that was chosen before."""
+def _read(note: Path | None) -> dict[str, float]:
+    """Images a second of each engine that was timed here before."""
     try:
-        engine = json.loads(note.read_text(encoding="utf-8"))["engine"] if note else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return engine if engine in ("torch", "openvino") else None
+        rates = json.loads(note.read_text(encoding="utf-8")) if note else {}
+        return {name: float(rate) for name, rate in rates.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write(note: Path | None, rates: dict[str, float]) -> None:
+    if note is not None:
+        with contextlib.suppress(OSError):  # a cache that cannot be written: timed again
+            write_json(note, rates)

@@ -82,6 +82,7 @@ class Extraction:
         engine: which one computed; the one that was asked for unless its codes were wrong.
         seconds: what the codes took to compute, by this run or by those that filled the cache.
         reused: how many images were in the cache.
+        dimensions: of each code, by its name; known after the first chunk.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Extraction:
     ) -> None:
         self.engine = engine
         self.seconds, self.reused = 0.0, 0
+        self.dimensions: dict[str, int] = {}
         self._chain, self._dataset, self._store = chain, dataset, store
         self._names, self._size, self._cache = tuple(names), image_size, cache
         self._texts = [str(name) for name in names]
@@ -128,7 +130,9 @@ class Extraction:
         try:
             for start in range(0, len(positions), CHUNK):
                 rows = np.arange(start, min(start + CHUNK, len(positions)))
-                yield Chunk(positions[rows], self._codes(positions, rows, source))
+                codes = self._codes(positions, rows, source)
+                self.dimensions = {str(name): part.shape[1] for name, part in codes.items()}
+                yield Chunk(positions[rows], codes)
         finally:
             source.computed.close()
             if source.gathering is not None:
@@ -154,11 +158,11 @@ class Extraction:
     ) -> tuple[Entry | None, Found | None, npt.NDArray[np.bool_]]:
         if self._cache is None or not self._chain.origin.digest or not len(positions):
             return None, None, np.zeros(len(positions), np.bool_)
-        entry = self._cache.entry(self._recipe())
+        entry = self._cache.entry(self.about())
         found = entry.find([self._dataset.hashes[p] for p in positions.tolist()], self._texts)
         return entry, found, found.present
 
-    def _recipe(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
         """Everything but the image that decides what its codes are."""
         chain, device = self._chain, next(self._chain.network.parameters()).device
         return {

@@ -1,0 +1,171 @@
+"""Commands about codes: written to a file for other tools, and kept in the cache."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from headstart.cli.options import Backbone, Data, ImageSize, Json, Weights, app
+from headstart.errors import HeadstartError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@app.command()
+def extract(
+    data: Data,
+    to: Annotated[Path, typer.Option(help="The file: NAME.parquet or NAME.safetensors.")],
+    backbone: Backbone = "efficientnet_lite0",
+    weights: Weights = "pretrained",
+    stages: Annotated[
+        str, typer.Option(help="Names separated by commas; all; last: what the classifier reads.")
+    ] = "last",
+    pooling: Annotated[str, typer.Option(help="Of avg, max, cls; separated by commas.")] = "avg",
+    image_size: ImageSize = None,
+    as_json: Json = False,
+) -> None:
+    """Write the codes of every image to a file, with ids and labels."""
+    from rich.progress import Progress
+
+    from headstart.features import writing
+
+    writing.check_target(to)
+    console = Console(stderr=True)
+    begun = time.perf_counter()
+    extraction, positions, dataset = _prepare(
+        data, backbone, weights, _words(stages), _words(pooling), image_size
+    )
+    for warning in dataset.warnings:
+        console.print(f"[yellow]Warning:[/] {escape(warning)}", highlight=False)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("extracting", total=len(positions))
+        writing.write_codes(
+            to,
+            dataset,
+            positions,
+            extraction.stream(positions),
+            extraction.about,
+            lambda count: bar.advance(task, count),
+        )
+    told = {
+        "file": str(to),
+        "images": len(positions),
+        "codes": extraction.dimensions,
+        "engine": extraction.engine,
+        "from_cache": extraction.reused,
+        "seconds": round(time.perf_counter() - begun, 2),
+    }
+    if as_json:
+        print(json.dumps(told))
+    else:
+        print(
+            f"{told['images']} images ({told['from_cache']} from the cache), "
+            f"{len(extraction.dimensions)} codes of each, {told['seconds']} s "
+            f"with {told['engine']}: {to}"
+        )
+
+
+def _prepare(
+    data: str,
+    backbone: str,
+    weights: str,
+    stages: list[str],
+    poolings: list[str],
+    image_size: int | None,
+) -> tuple[Any, Any, Any]:
+    import numpy as np
+    import torch
+
+    from headstart.backbones import LAST, load
+    from headstart.data import ImageStore, open_dataset
+    from headstart.features.cache import Cache
+    from headstart.features.engine_choice import choose_engine
+    from headstart.features.extraction import Extraction
+    from headstart.features.pooling import code_names
+
+    chain = load(backbone, weights)
+    chain.to("cuda" if torch.cuda.is_available() else "cpu")
+    size = image_size or chain.preprocessing.image_size
+    wanted = [*chain.stage_names, LAST] if stages == ["all"] else stages
+    names = code_names(chain, wanted, poolings, size)
+    dataset = open_dataset(data)
+    store = ImageStore(dataset, chain.preprocessing.at(size), memory_limit=0)
+    cache = Cache.default()
+    engine = choose_engine(chain, names, size, len(dataset), cache)
+    extraction = Extraction(chain, dataset, store, names, size, engine=engine, cache=cache)
+    return extraction, np.arange(len(dataset)), dataset
+
+
+def _words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise HeadstartError("--stages and --pooling need at least one name.")
+    return words
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
+    limit: Annotated[
+        str | None, typer.Option(help="Its size from now on: 500MB, 20GB. Old codes go first.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Codes that are kept on disk: how many, of which networks, how large."""
+    from headstart.features.cache import Cache
+    from headstart.report.terminal import plain_table
+
+    kept = Cache.default()
+    if kept is None:
+        raise HeadstartError("The cache is off (HEADSTART_CACHE=off).")
+    if limit is not None:
+        kept.set_limit(parse_size(limit))
+    if clear:
+        kept.clear()
+    usage = kept.usage()
+    size = sum(entry.bytes for entry in usage)
+    rows = [
+        {
+            "backbone": entry.recipe.get("backbone", "?"),
+            "px": entry.recipe.get("image_size", "?"),
+            "engine": str(entry.recipe.get("engine", "?")).partition(" ")[0],
+            "images": entry.images,
+            "codes": len(entry.codes),
+            "size": format_size(entry.bytes),
+            "used": datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M"),
+        }
+        for entry in usage
+    ]
+    if as_json:
+        told = {"folder": str(kept.folder), "bytes": size, "limit": kept.limit, "entries": rows}
+        print(json.dumps(told, indent=1))
+        return
+    if rows:
+        Console().print(plain_table(rows))
+    print(f"{format_size(size)} of at most {format_size(kept.limit)} in {kept.folder}")
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``500MB``, ``20 GB`` (thousands) or ``2GiB`` (1024); HeadstartError otherwise."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?\s*", text.upper())
+    if match is None:
+        raise HeadstartError(f"--limit '{text}' is no size; write it as 500MB or 20GB.")
+    return int(float(match[1]) * (_BINARY if match[3] else _UNITS)[match[2]])
+
+
+def format_size(count: int) -> str:
+    """``1.5 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count / 1000  # type: ignore[assignment]
+    return f"{count:.3g} TB"

@@ -1,0 +1,183 @@
+"""Codes for others: written to Parquet or safetensors as they come, atomically."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from headstart.data import Dataset
+from headstart.data.dataset import Indices
+from headstart.errors import HeadstartError
+from headstart.features.extraction import Chunk
+from headstart.records import replacing
+
+SUFFIXES = (".parquet", ".safetensors")
+ROW_GROUP_BYTES = 32 * 2**20  # of codes; what a reader of Parquet loads at once
+
+
+def check_target(path: Path) -> None:
+    """Raise HeadstartError where `path` cannot become a file of codes, before any work is done."""
+    if path.suffix not in SUFFIXES:
+        raise HeadstartError(f"--to {path}: give a name that ends in {' or '.join(SUFFIXES)}.")
+    if path.is_dir():
+        raise HeadstartError(f"--to {path} is a folder; give a file's name.")
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise HeadstartError(
+                "Parquet files need the extra tables: pip install headstart[tables]. "
+                "Files that end in .safetensors need nothing."
+            ) from error
+
+
+def write_codes(
+    path: Path,
+    dataset: Dataset,
+    positions: Indices,
+    chunks: Iterable[Chunk],
+    about: Callable[[], Mapping[str, Any]],
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write the codes of the images at `positions` with their ids, labels and given splits.
+
+    `chunks` give them in that order.
+
+    Parquet: columns ``id``, ``label`` (the class's name), ``split`` where one is given, and a
+    list of float32 for each code. safetensors: a float32 tensor [n, D] for each code, ``labels``
+    int64 [n]; ids, classes and splits as JSON in the metadata. Codes are called ``STAGE/POOLING``,
+    or ``last``. What `about` gives, asked after the first chunk, goes into the metadata as
+    ``headstart``.
+    """
+    kind = _Parquet if path.suffix == ".parquet" else _Safetensors
+    with (
+        replacing(path) as temporary,
+        closing(kind(temporary, dataset, positions, about)) as writer,
+    ):
+        for chunk in chunks:
+            writer.add(chunk)
+            if progress:
+                progress(len(chunk.positions))
+
+
+class _Parquet:
+    """One row an image, in groups of rows."""
+
+    def __init__(
+        self,
+        path: Path,
+        dataset: Dataset,
+        positions: Indices,
+        about: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        del positions  # each chunk says its own
+        self._path, self._dataset, self._about = path, dataset, about
+        self._waiting: list[Any] = []
+        self._writer: Any = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Write the rows, or keep them until there are enough for a group."""
+        self._waiting.append(self._table(chunk))
+        if sum(table.nbytes for table in self._waiting) >= ROW_GROUP_BYTES:
+            self._write()
+
+    def _table(self, chunk: Chunk) -> Any:
+        import pyarrow as pa
+
+        data, positions = self._dataset, chunk.positions
+        columns = {
+            "id": pa.array([data.ids[p] for p in positions.tolist()]),
+            "label": pa.array([data.classes[data.labels[p]] for p in positions.tolist()]),
+        }
+        if data.given is not None:
+            columns["split"] = pa.array(
+                [str(s) or None for s in data.given[positions]], pa.string()
+            )
+        for name, code in chunk.codes.items():
+            values = pa.array(np.ascontiguousarray(code).reshape(-1))
+            columns[str(name)] = pa.FixedSizeListArray.from_arrays(values, code.shape[1])
+        return pa.table(columns)
+
+    def close(self) -> None:
+        """Write what is left, and the file's end."""
+        self._write()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting)
+        if self._writer is None:
+            schema = table.schema.with_metadata({"headstart": json.dumps(self._about())})
+            words = [name for name in ("label", "split") if name in table.column_names]
+            self._writer = pq.ParquetWriter(self._path, schema, use_dictionary=words)
+        self._writer.write_table(table.cast(self._writer.schema), row_group_size=len(table))
+        self._waiting = []
+
+
+class _Safetensors:
+    """The header first, which the first codes' sizes give; then every tensor in its place."""
+
+    def __init__(
+        self,
+        path: Path,
+        dataset: Dataset,
+        positions: Indices,
+        about: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._dataset, self._positions, self._about = dataset, positions, about
+        self._file: BinaryIO = path.open("wb")
+        self._begins: dict[str, int] = {}
+        self._done = 0
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
+
+    def add(self, chunk: Chunk) -> None:
+        """Put the rows into each tensor's place."""
+        tensors = {"labels": self._dataset.labels[chunk.positions].astype("<i8")}
+        tensors |= {str(name): code.astype("<f4") for name, code in chunk.codes.items()}
+        if not self._begins:
+            self._head(tensors)
+        for name, tensor in tensors.items():
+            self._file.seek(self._begins[name] + self._done * tensor[0].nbytes)
+            self._file.write(np.ascontiguousarray(tensor).data)
+        self._done += len(chunk.positions)
+
+    def _head(self, tensors: Mapping[str, Any]) -> None:
+        header: dict[str, Any] = {"__metadata__": self._metadata()}
+        offset = 0
+        for name, tensor in tensors.items():
+            size = len(self._positions) * tensor[0].nbytes
+            header[name] = {
+                "dtype": "I64" if name == "labels" else "F32",
+                "shape": [len(self._positions), *tensor.shape[1:]],
+                "data_offsets": [offset, offset + size],
+            }
+            self._begins[name] = offset
+            offset += size
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        self._file.write(len(text).to_bytes(8, "little") + text)
+        self._begins = {name: 8 + len(text) + begin for name, begin in self._begins.items()}
+
+    def _metadata(self) -> dict[str, str]:
+        data = self._dataset
+        found: dict[str, Any] = {
+            "ids": [data.ids[p] for p in self._positions.tolist()],
+            "classes": data.classes,
+            "headstart": self._about(),
+        }
+        if data.given is not None:
+            found["splits"] = [str(split) for split in data.given[self._positions]]
+        return {name: json.dumps(value) for name, value in found.items()}
