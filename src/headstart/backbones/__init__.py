@@ -1,21 +1,30 @@
 """Names to networks, networks to chains, and surgery that keeps their names."""
 
 from headstart.backbones.chain import HEAD, LAST, Chain, Origin
+from headstart.backbones.convolution import FullyConvolutional, fully_convolutional
 from headstart.backbones.head import Head
 from headstart.backbones.loading import load, names
 from headstart.backbones.profile import StageProfile, profile
 from headstart.backbones.recipes import EMBEDDED
-from headstart.backbones.surgery import batchnorm_to_groupnorm
+from headstart.backbones.surgery import (
+    batchnorm_to_frozen,
+    batchnorm_to_groupnorm,
+    batchnorm_to_syncbatchnorm,
+)
 
 __all__ = [
     "EMBEDDED",
     "HEAD",
     "LAST",
     "Chain",
+    "FullyConvolutional",
     "Head",
     "Origin",
     "StageProfile",
+    "batchnorm_to_frozen",
     "batchnorm_to_groupnorm",
+    "batchnorm_to_syncbatchnorm",
+    "fully_convolutional",
     "load",
     "names",
     "profile",

@@ -6,15 +6,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from headstart.backbones.head import Head, put
+from headstart.backbones.head import Head, last_layer, new_layer, put
 from headstart.backbones.interpret import gather, run
 from headstart.backbones.stages import Segment
 from headstart.backbones.tracing import trace
+from headstart.backbones.weights import digest
 from headstart.data.preprocessing import Preprocessing
 from headstart.errors import HeadstartError
+from headstart.seeds import seed_for
 
 HEAD = "head"  # the row of the strategy table that stands for the classifier
 LAST = "last"  # the code that the network's own classifier reads
@@ -30,6 +32,15 @@ class Origin:
     licence: str  # of the weights, as their publisher states it
     loaded: int  # tensors that were loaded
     changes: tuple[str, ...] = ()  # what is not as its publisher made it, a sentence each
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network's steps in the order they run, from its images to its scores."""
+
+    input: fx.Node
+    nodes: tuple[fx.Node, ...]
+    output: fx.Node
 
 
 class Chain(nn.Module):
@@ -58,6 +69,37 @@ class Chain(nn.Module):
         image = (self.channels, size, size)
         self._trace = trace(network, self._classifiers, image, stages)
         self.training = network.training
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        stages: Sequence[str] = (),
+        *,
+        classifier: str | None = None,
+        preprocessing: Preprocessing | None = None,
+        name: str | None = None,
+    ) -> Chain:
+        """Your own network as a chain.
+
+        Args:
+            module: takes images [B, C, H, W], gives scores [B, classes].
+            stages: dotted names of the modules that end a stage each, in the order they run, like
+                ``["layer1", "layer2"]``; what runs before the first belongs to the first stage.
+                None: stages are found, as for every other network.
+            classifier: dotted name of the last linear layer or 1x1 convolution; found if None.
+            preprocessing: what the network was trained on; ImageNet's at 224 px if None.
+            name: what to call it in reports; its class if None.
+
+        Raises:
+            HeadstartError: there is no cut behind a named stage, and what stands in its way; the
+                forward cannot be followed, and how to name stages.
+        """
+        origin = Origin(
+            name or type(module).__name__, "own", digest(module), "", len(module.state_dict())
+        )
+        own = preprocessing or Preprocessing(224)
+        return cls(module, classifier or last_layer(module), own, origin, stages)
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -130,22 +172,50 @@ class Chain(nn.Module):
             found[LAST] = self.last_code(value)
         return {name: found[name] for name in stages}
 
-    def replace_classifier(self, classes: int, seed: int) -> None:
+    def replace_classifier(self, classes: int, seed: int, *, auxiliary: bool = False) -> None:
         """Put a new linear layer for `classes` answers in the classifier's place.
 
         Its weights are normal with standard deviation 0.01, its bias zero, from a generator of
         its own: the rest of the network does not change what they are. Networks published without
-        a classifier get one. Auxiliary classifiers go: their answers are the old ones.
+        a classifier get one. With `auxiliary` the auxiliary classifiers get new last layers too;
+        else they go, for their answers are the old ones.
         """
         changes = self.head.replace(classes, seed)
+        self._say_classes(classes)
+        if auxiliary:
+            for name in self.auxiliary:
+                self._replace_auxiliary(name, classes, seed)
+                changes.append(f"The auxiliary classifier {name} got a new last layer.")
+        else:
+            changes += self._remove_auxiliary()
+        self.note(*changes)
+
+    def remove_classifier(self) -> None:
+        """Take the classifier away: ``chain(images)`` then gives the last codes [B, D]."""
+        self.head.remove()
+        self._say_classes(0)
+        self.note("The classifier was removed.", *self._remove_auxiliary())
+
+    def _say_classes(self, classes: int) -> None:
         if hasattr(self.network, "num_classes"):
             setattr(self.network, "num_classes", classes)  # noqa: B010 (a plain int, not a tensor)
-        for name in self.auxiliary:
+
+    def _replace_auxiliary(self, name: str, classes: int, seed: int) -> None:
+        module = self.network.get_submodule(name)
+        place = last_layer(module)
+        old = module.get_submodule(place)
+        assert isinstance(old, nn.Linear | nn.Conv2d)
+        generator = torch.Generator().manual_seed(seed_for(seed, "head", name))
+        width = int(old.weight.shape[1])
+        put(module, place, new_layer(old, width, classes, generator, self.network))
+
+    def _remove_auxiliary(self) -> list[str]:
+        names = self.auxiliary
+        for name in names:
             put(self.network, name, None)
-            changes.append(f"The auxiliary classifier {name} was removed with the old classes.")
-        if hasattr(self.network, "aux_logits"):
+        if names:
             setattr(self.network, "aux_logits", False)  # noqa: B010 (a plain bool)
-        self.note(*changes)
+        return [f"The auxiliary classifier {name} was removed." for name in names]
 
     @property
     def auxiliary(self) -> tuple[str, ...]:
@@ -163,6 +233,13 @@ class Chain(nn.Module):
             if any(True for _ in child.parameters())
             and not any(path == name or path.startswith(f"{name}.") for path in used)
         )
+
+    def parts(self) -> Parts:
+        """The steps of the whole network, for those who run them in another way."""
+        trace = self._trace
+        segments = (*trace.stages, trace.neck, trace.classifier)
+        nodes = tuple(node for segment in segments for node in segment.nodes)
+        return Parts(trace.input, nodes, trace.output)
 
     def note(self, *changes: str) -> None:
         """Write into `origin` what was changed, a sentence each."""
@@ -203,7 +280,7 @@ class Chain(nn.Module):
             module.training = any(c.training for c in children) if children else learns
         self.training = self.network.training
 
-    def _entering(self, index: int) -> torch.fx.Node:
+    def _entering(self, index: int) -> fx.Node:
         return self._trace.stages[index - 1].nodes[-1] if index else self._trace.input
 
     def _rows(self) -> dict[str, tuple[str, ...]]:

@@ -2,18 +2,18 @@
 
 torch.fx follows a forward with values that stand for anything, and gives up where the forward asks
 how large they are. Here each step can also be computed for example images, as shapes without
-numbers (fake tensors), so questions about sizes are answered, and what was answered becomes a step
-of the graph that checks it. A question about the images themselves is refused as before.
+numbers (torch's meta device). So questions about sizes are answered, and each answer becomes a
+step of the graph that checks it. A question about the images themselves is refused as before.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.proxy import Attribute, TraceError
 
 from headstart.backbones.interpret import OWNER, call
@@ -21,25 +21,28 @@ from headstart.errors import HeadstartError
 
 
 class Example:
-    """What nodes give for `count` images of ``shape`` [C, H, W], computed when asked for."""
+    """What nodes give for `count` images of ``shape`` [C, H, W], computed when asked for.
+
+    It is computed on a copy of the network without numbers: some modules keep what they computed.
+    """
 
     def __init__(self, network: nn.Module, count: int, shape: tuple[int, int, int]) -> None:
         self.count = count
         self.shape = shape
         self._network = network
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with self._mode:
-            device = next((p.device for p in network.parameters()), torch.device("cpu"))
-            self._images = torch.empty(count, *shape, device=device)
+        self._hollow: nn.Module | None = None
+        self._images = torch.empty(count, *shape, device="meta")
         self._known: dict[fx.Node, Any] = {}
 
     def with_count(self, count: int) -> Example:
         """The same for another number of images."""
-        return Example(self._network, count, self.shape)
+        other = Example(self._network, count, self.shape)
+        other._hollow = self._hollow
+        return other
 
     @torch.no_grad()
     def of(self, node: fx.Node) -> Any:
-        """The node's value: fake tensors, numbers, or tuples of them."""
+        """The node's value: tensors on the meta device, numbers, or tuples of them."""
         if node not in self._known:
             pending = [node]
             while pending:
@@ -56,8 +59,19 @@ class Example:
             return self._images
         args = fx.node.map_arg(node.args, self._known.__getitem__)
         kwargs = fx.node.map_arg(node.kwargs, self._known.__getitem__)
-        with self._mode:
-            return call(self._network, node, args, kwargs)
+        if self._hollow is None:
+            self._hollow = _without_numbers(self._network)
+        with torch.device("meta"):
+            return call(self._hollow, node, args, kwargs)
+
+
+def _without_numbers(network: nn.Module) -> nn.Module:
+    """A copy of the network's modules with weights that take no memory."""
+    memo: dict[int, Any] = {
+        id(tensor): torch.empty_like(tensor, device="meta").requires_grad_(False)
+        for tensor in (*network.parameters(), *network.buffers())
+    }
+    return copy.deepcopy(network, memo)
 
 
 class ExampleTracer(fx.Tracer):

@@ -78,22 +78,16 @@ class Head:
         own. An activation behind the classifier (SqueezeNet's ReLU) goes: scores are linear.
         """
         generator = torch.Generator().manual_seed(seed_for(seed, "head"))
-        device, dtype = _place(self._network)
         for name, call in zip(self._names, self._calls(), strict=True):
             old = self._network.get_submodule(name)
             width = self._width(call.all_input_nodes[0])
-            new: nn.Linear | nn.Conv2d
-            if isinstance(old, nn.Conv2d):
-                new = nn.utils.skip_init(nn.Conv2d, width, classes, 1, device=device, dtype=dtype)
-            else:
-                new = nn.utils.skip_init(nn.Linear, width, classes, device=device, dtype=dtype)
-            with torch.no_grad():
-                new.weight.copy_(torch.randn(new.weight.shape, generator=generator) * 0.01)
-                assert new.bias is not None
-                new.bias.zero_()
-            new.train(old.training)
-            put(self._network, name, new)
+            put(self._network, name, new_layer(old, width, classes, generator, self._network))
         return self._make_linear()
+
+    def remove(self) -> None:
+        """Put nothing in the layers' place: the network then gives its codes."""
+        for name in self._names:
+            put(self._network, name, nn.Identity())
 
     def _make_linear(self) -> list[str]:
         """Take activations behind the classifier away until the scores are linear."""
@@ -160,6 +154,44 @@ class Head:
         assert isinstance(expected, Tensor)
         same = found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4)
         return shares if same else None
+
+
+def new_layer(
+    old: nn.Module, width: int, classes: int, generator: torch.Generator, network: nn.Module
+) -> nn.Linear | nn.Conv2d:
+    """A layer for `classes` answers in the place of `old`: a 1x1 convolution where that is one.
+
+    Weights are normal with standard deviation 0.01, the bias zero. torch's own initialization is
+    skipped: it would draw from the process's generator.
+    """
+    device, dtype = _place(network)
+    new: nn.Linear | nn.Conv2d
+    if isinstance(old, nn.Conv2d):
+        new = nn.utils.skip_init(nn.Conv2d, width, classes, 1, device=device, dtype=dtype)
+    else:
+        new = nn.utils.skip_init(nn.Linear, width, classes, device=device, dtype=dtype)
+    assert new.bias is not None
+    with torch.no_grad():
+        new.weight.copy_(torch.randn(new.weight.shape, generator=generator) * 0.01)
+        new.bias.zero_()
+    new.train(old.training)
+    return new
+
+
+def last_layer(network: nn.Module) -> str:
+    """The last linear layer or 1x1 convolution in the order of registration: the classifier."""
+    layers = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear)
+        or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1))
+    ]
+    if not layers:
+        raise HeadstartError(
+            f"{type(network).__name__} ends in no linear layer, so it has no head. "
+            "Name the last layer with weights: classifier='fc'."
+        )
+    return layers[-1]
 
 
 def put(network: nn.Module, name: str, module: nn.Module | None) -> None:

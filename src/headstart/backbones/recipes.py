@@ -24,6 +24,7 @@ from headstart.backbones.adapting import (
     shapes_of,
     what_changed,
 )
+from headstart.backbones.head import last_layer
 from headstart.data.preprocessing import Interpolation, Preprocessing
 from headstart.errors import HeadstartError
 
@@ -200,22 +201,6 @@ def _torchvision_options(
         elif "input_size" in takes:
             options["input_size"] = (size, size)
     return options
-
-
-def last_layer(network: nn.Module) -> str:
-    """The last linear layer or 1x1 convolution in the order of registration: the classifier."""
-    layers = [
-        name
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear)
-        or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1))
-    ]
-    if not layers:
-        raise HeadstartError(
-            f"{type(network).__name__} ends in no linear layer, so it has no head. "
-            "Name the last layer with weights: classifier='fc'."
-        )
-    return layers[-1]
 
 
 def _unknown(library: str, model: str, known: list[str]) -> HeadstartError:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from timm.layers import BatchNormAct2d, GroupNormAct
+from timm.layers import (
+    BatchNormAct2d,
+    GroupNormAct,
+    convert_sync_batchnorm,
+    freeze_batch_norm_2d,
+)
 from torch import nn
 
 GROUPS = 32  # Wu and He 2018, table 3
@@ -46,6 +51,30 @@ def batchnorm_to_groupnorm(network: nn.Module, groups: int = GROUPS) -> int:
     for parent, name, norm in places:
         setattr(parent, name, _group_norm(norm, groups))
     return len(places)
+
+
+def batchnorm_to_syncbatchnorm(network: nn.Module) -> int:
+    """Let every BatchNorm take its batch over all devices; weights and statistics stay.
+
+    Returns how many there were.
+    """
+    count = _count_batchnorm(network)
+    convert_sync_batchnorm(network)
+    return count
+
+
+def batchnorm_to_frozen(network: nn.Module) -> int:
+    """Make every BatchNorm a fixed scale and shift: what it does in inference, in training too.
+
+    Its weights are buffers then, under their old names. Returns how many there were.
+    """
+    count = _count_batchnorm(network)
+    freeze_batch_norm_2d(network)
+    return count
+
+
+def _count_batchnorm(network: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 def _group_norm(norm: nn.BatchNorm2d, groups: int) -> nn.Module:
