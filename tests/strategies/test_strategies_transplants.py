@@ -109,9 +109,9 @@ def test_names_of_transplants_are_not_free(tmp_path: Path) -> None:
 
 
 def test_words_say_what_an_arm_is() -> None:
-    assert transplants.in_words("A1B") == "first stage pretrained and frozen; the rest random"
+    assert transplants.in_words("A1B") == "the first stage pretrained and frozen, the rest random"
     assert transplants.in_words("B3B+") == (
-        "first 3 stages from baseB and learning on; the rest random"
+        "the first 3 stages from baseB and learning on, the rest random"
     )
     assert transplants.in_words("fine-tune") is None
     assert "base" in (transplants.in_words("baseB") or "")

@@ -59,15 +59,15 @@ def taken(name: str) -> bool:
 
 
 def in_words(name: str) -> str | None:
-    """What such an arm is: "first 3 stages pretrained and frozen; the rest random"; else None."""
+    """What such an arm is: "the first 3 stages pretrained and frozen, the rest random"."""
     if name == BASE:
         return "random; everything learns, the base that transplants are compared with"
     arm = parse(name)
     if arm is None:
         return None
-    first = "first stage" if arm.n == 1 else f"first {arm.n} stages"
+    first = "the first stage" if arm.n == 1 else f"the first {arm.n} stages"
     origin = "pretrained" if arm.source == "A" else f"from {BASE}"
-    return f"{first} {origin} {'and learning on' if arm.learns else 'and frozen'}; the rest random"
+    return f"{first} {origin} {'and learning on' if arm.learns else 'and frozen'}, the rest random"
 
 
 def cuts(stages: int) -> tuple[int, ...]:

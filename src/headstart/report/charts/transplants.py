@@ -126,7 +126,7 @@ def _rows(one: Series, place: float, x: Scale) -> list[dict[str, Any]]:
             tip=f"{point.strategy}: {wording.percent(point.value)} "
             f"({wording.percent(point.low)} to {wording.percent(point.high)})",
         )
-        for point in sorted(one.points, key=lambda point: point.n)
+        for point in one.points
     ]
 
 
