@@ -100,11 +100,17 @@ class FakeTask:
 
 
 def recipe(
-    *phases: Phase, chain: Chain | None = None, batchnorm: str = "live", **numbers: Any
+    *phases: Phase,
+    chain: Chain | None = None,
+    batchnorm: str = "live",
+    early_stop: bool = False,
+    **numbers: Any,
 ) -> Recipe:
     """A recipe for the tiny chain: one phase of 12 steps, evaluated every 4."""
     chain = chain or tiny_chain()
     phases = phases or (Phase(),)
+    if not early_stop:
+        phases = tuple(p.model_copy(update={"exact": not p.extend}) for p in phases)
     strategy = Strategy.model_validate({"name": "tiny", "phases": phases, "batchnorm": batchnorm})
     return Recipe(
         **{
@@ -119,7 +125,6 @@ def recipe(
             "evaluate_every": 4,
             "images": IMAGES,
             "freeze_batchnorm": batchnorm == "frozen",
-            "early_stop": False,
             **numbers,
         }
     )

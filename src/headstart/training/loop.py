@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +98,11 @@ class _Run:
             self._restore(state)
             return
         truncate_curve(self.folder, -1)
-        if not self.recipe.curve:
-            self._save()
-        elif not self.evaluate():
+        if self.recipe.curve and not self.evaluate():
             raise DivergedError("the loss was not finite before the first step")
 
     def end(self) -> Outcome:
-        """Leave the averaged weights in the network, with statistics that belong to them."""
-        self.average.copy_to_network()
-        estimate_batchnorm(self.above, self.task.statistics())
+        """What came of it; the last evaluation left its weights in the network."""
         last, pace = self.points[-1], self.pace
         self._tick()
         return Outcome(self.ledger, pace.total, last.loss, last.accuracy, pace.rising, self.events)
@@ -227,7 +224,10 @@ class _Run:
 
     def _restart(self) -> None:
         state = checkpoint.load(self.folder)
-        if self.rate_scale < 1.0 or state is None:
+        # At a lower rate, a run of the rate sweep would measure another rate than it says.
+        if state is None or not self.recipe.curve:
+            raise DivergedError(f"the loss was not finite before step {self.step}")
+        if self.rate_scale < 1.0:
             raise DivergedError(f"the loss was not finite before step {self.step}, twice")
         failed = self.step
         self._restore(state)
@@ -243,9 +243,11 @@ class _Run:
     def evaluate(self) -> bool:
         """Evaluate the averaged weights, decide about the schedule, save everything.
 
-        False, and nothing is saved, where the loss is not finite.
+        The last evaluation leaves them in the network, with statistics that belong to them, and
+        saves nothing: what follows is the trial's record. False, and nothing is saved, where the
+        loss is not finite.
         """
-        with temporarily(self.chain):
+        with nullcontext() if self.finished else temporarily(self.chain):
             self.average.copy_to_network()
             estimate_batchnorm(self.above, self.task.statistics())
             self.chain.eval()
@@ -266,9 +268,9 @@ class _Run:
         append_point(self.folder, point)
         self.hooks.on_point(point)
         self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
-        if self.recipe.curve:
+        if not self.finished:
             self._decide()
-        self._save()
+            self._save()
         return True
 
     def _decide(self) -> None:

@@ -75,7 +75,7 @@ class Pace:
         held = [p for p in points if p.step > first]
         losses, accuracies = [p.loss for p in held], [p.accuracy for p in held]
         if within < schedule.hold_until:
-            may_stop = self._recipe.early_stop and not (phase.extend or phase.exact)
+            may_stop = not (phase.extend or phase.exact)
             if may_stop and progress.levelled_off(losses, accuracies):
                 self.rising = False
                 self.schedules[index] = moved(schedule, within)

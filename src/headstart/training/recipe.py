@@ -51,7 +51,6 @@ class Recipe:
     schedule: Literal["trapezoid", "fixed-tail"] = "trapezoid"
     freeze_batchnorm: bool = False
     extension_limit: float = 1.0  # x its planned steps that an extending phase may reach
-    early_stop: bool = True
 
     def computed(self, step: int) -> int:
         """How many images of step `step` go through the stages below the cut."""
