@@ -63,6 +63,29 @@ def test_the_embedded_network_is_as_good_as_it_was_trained(
     assert top1(embedded, imagenet_sample, every=1) >= 0.85
 
 
+SQUEEZENET = "squeezenet1_0_imagenet_rgb_norm.safetensors"
+
+
+@pytest.mark.shared
+def test_squeezenet_from_a_file_knows_photographs(imagenet_sample: Path) -> None:
+    """A hundred and twenty-five of them; torchvision's own preprocessing is the file's."""
+    file = imagenet_sample.parents[1] / "weights" / SQUEEZENET
+    if not file.is_file():
+        pytest.skip("the weights ../shared/weights/squeezenet1_0... are missing")
+    chain = load("torchvision/squeezenet1_0", file)
+    assert chain.origin.loaded == 52
+    assert top1(chain, imagenet_sample, every=8) >= 0.58
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_squeezenet_is_as_good_as_it_was_trained(imagenet_sample: Path) -> None:
+    file = imagenet_sample.parents[1] / "weights" / SQUEEZENET
+    if not file.is_file():
+        pytest.skip("the weights ../shared/weights/squeezenet1_0... are missing")
+    assert top1(load("torchvision/squeezenet1_0", file), imagenet_sample, every=1) >= 0.64
+
+
 def test_the_embedded_weights_are_counted_and_named(embedded: Chain) -> None:
     tensors = [n for n in embedded.network.state_dict() if not n.endswith("num_batches_tracked")]
     assert embedded.origin.loaded == len(tensors)

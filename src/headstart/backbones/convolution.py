@@ -38,11 +38,13 @@ class FullyConvolutional(nn.Module):
         network, parts = chain.network, chain.parts()
         self._input, nodes = parts.input, list(parts.nodes)
         with inference(network):
-            end, reducing = _find_reduction(chain, self._input, nodes)
+            own = _example(chain, 1)
+            end, reducing = _find_reduction(chain, nodes, own)
             self._map, self._before = nodes[end], nodes[: end + 1]
             self.window, self._kind, self._channels_last = _reduction(
-                network, nodes[end : reducing + 1], chain.origin.name
+                network, nodes[end : reducing + 1], own, chain.origin.name
             )
+            self._form = tuple(own.of(nodes[reducing]).shape[2:])
         self._reduced, self._rest = nodes[reducing], nodes[reducing + 1 :]
         self._answer = parts.output
         if self._kind == "flat":
@@ -84,8 +86,8 @@ class FullyConvolutional(nn.Module):
             value = self._convolve(value)
         batch, _, height, width = value.shape
         rows = value.permute(0, 2, 3, 1).flatten(0, 2)
-        shape = self._reduced.meta["shape"]
-        given = {self._reduced: rows.view(len(rows), *shape)}
+        form = () if self._kind == "flat" else self._form
+        given = {self._reduced: rows.view(*rows.shape, *form)}
         (scores,) = gather(network, self._rest, given, [self._answer])
         return scores.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
@@ -106,15 +108,17 @@ def fully_convolutional(chain: Chain) -> FullyConvolutional:
     return FullyConvolutional(chain)
 
 
-def _find_reduction(chain: Chain, start: fx.Node, nodes: Sequence[fx.Node]) -> tuple[int, int]:
+def _example(chain: Chain, times: int) -> Example:
+    size = times * chain.preprocessing.image_size
+    return Example(chain.network, 1, (chain.channels, size, size))
+
+
+def _find_reduction(chain: Chain, nodes: Sequence[fx.Node], own: Example) -> tuple[int, int]:
     """Positions of the last map that grows with the image, and of the step that takes its size.
 
     Found by following an image of twice the size.
     """
-    size = chain.preprocessing.image_size
-    own = Example(chain.network, 1, (chain.channels, size, size))
-    twice = Example(chain.network, 1, (chain.channels, 2 * size, 2 * size))
-    last = None
+    twice, last = _example(chain, 2), None
     for i, node in enumerate(nodes):
         try:
             small, large = own.of(node), twice.of(node)
@@ -131,7 +135,7 @@ def _find_reduction(chain: Chain, start: fx.Node, nodes: Sequence[fx.Node]) -> t
             if (
                 small.ndim == 4
                 and small.shape == own.of(nodes[last]).shape
-                and _is_same(chain.network, nodes[last : i + 1])
+                and _is_same(chain.network, nodes[last : i + 1], own)
             ):
                 return last, _next_tensor(nodes, i, own)
             return last, i
@@ -149,18 +153,18 @@ def _next_tensor(nodes: Sequence[fx.Node], position: int, own: Example) -> int:
     return position
 
 
-def _is_same(network: nn.Module, nodes: Sequence[fx.Node]) -> bool:
+def _is_same(network: nn.Module, nodes: Sequence[fx.Node], own: Example) -> bool:
     """Whether the steps behind the first give what that gave."""
-    value = _noise(nodes[0])
+    value = _noise(own.of(nodes[0]), network)
     (found,) = gather(network, nodes[1:], {nodes[0]: value}, [nodes[-1]])
     return torch.allclose(found, value, atol=1e-6)
 
 
 def _reduction(
-    network: nn.Module, nodes: Sequence[fx.Node], name: str
+    network: nn.Module, nodes: Sequence[fx.Node], own: Example, name: str
 ) -> tuple[tuple[int, int], Kind, bool]:
     """The window, how the last step reduces the first one's map, and whether channels are last."""
-    value = _noise(nodes[0])
+    value = _noise(own.of(nodes[0]), network)
     (found,) = gather(network, nodes[1:], {nodes[0]: value}, [nodes[-1]])
     found = found.flatten(1)
     for channels_last in (False, True):
@@ -180,6 +184,7 @@ def _reduction(
     )
 
 
-def _noise(node: fx.Node) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, *node.meta["shape"], generator=generator)
+def _noise(like: Tensor, network: nn.Module) -> Tensor:
+    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(0))
+    place = next(network.parameters())
+    return noise.to(place.device, place.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -27,8 +27,14 @@ def gather_stages(
     network: nn.Module, links: Sequence[Sequence[fx.Node]], classifier: str
 ) -> tuple[list[Segment], Segment]:
     """Stages, and the neck: what stands between the last weights and the classifier."""
-    keys = _joined(network, _stage_keys(network, [_path(link) for link in links], classifier))
-    return _gather(network, [list(link) for link in links], keys)
+    paths = [_path(link) for link in links]
+    ways = [
+        _gather(network, [list(link) for link in links], _joined(network, keys))
+        for keys in _openings(network, paths, classifier)
+    ]
+    if len(ways[-1][0]) >= MINIMUM_STAGES:
+        return ways[-1]
+    return max(reversed(ways), key=lambda way: len(way[0]))  # a small network may lose by opening
 
 
 def _path(link: Sequence[fx.Node]) -> str:
@@ -44,8 +50,8 @@ def _path(link: Sequence[fx.Node]) -> str:
     return ".".join(common)
 
 
-def _stage_keys(network: nn.Module, paths: Sequence[str], classifier: str) -> list[str]:
-    """The stage that each link belongs to: containers are opened, the largest first."""
+def _openings(network: nn.Module, paths: Sequence[str], classifier: str) -> Iterator[list[str]]:
+    """The stage that each link belongs to, as containers are opened, the largest first."""
     opened = {""} | {classifier[:i] for i, c in enumerate(classifier) if c == "."}
 
     def key(path: str) -> str:
@@ -58,8 +64,9 @@ def _stage_keys(network: nn.Module, paths: Sequence[str], classifier: str) -> li
         containers = {k for k in keys if k and not _is_simple(network.get_submodule(k))}
         inside = {k: sum(p != k for p, q in zip(paths, keys, strict=True) if q == k) for k in keys}
         divisible = [k for k in containers if inside[k] > 1]
+        yield keys
         if len(containers) >= MINIMUM_STAGES or not divisible:
-            return keys
+            return
         opened.add(max(divisible, key=lambda k: (_size(network.get_submodule(k)), k)))
 
 
