@@ -27,6 +27,7 @@ NEWTON_STEPS = 200
 PRODUCTS_PER_STEP = 200
 HALVINGS = 30
 FORCING = 0.3  # how far each Newton system is solved; 0.1 costs a quarter more products
+LARGE = 2**18  # numbers in a matrix that leaves the processor's nearest cache
 SUFFICIENT = 1e-4  # Armijo's constant, the textbook value
 
 
@@ -147,19 +148,20 @@ class Rows:
 
     def means(self, slopes: Tensor) -> Tensor:
         """[..., classes, n] to [..., classes, r + 1]: mean over the images of slope times row."""
-        return _product(slopes, self.values).div_(len(self.values))
+        return _product(slopes, self.values).div_(self.values.shape[0])
 
     @cached_property
     def rough(self) -> Rows:
         """The same with products of 3 digits, where the processor makes these much faster."""
-        if self.values.dtype == torch.float32 and _multiplies_bfloat16(self.values.device):
+        large = self.values.dtype == torch.float32 and self.values.numel() >= LARGE
+        if large and _multiplies_bfloat16(self.values.device):
             return Rows(self.values.bfloat16(), self.spectrum)
         return self
 
 
 def _product(flat: Tensor, matrix: Tensor) -> Tensor:
     """[..., a] times [a, b] in the matrix's precision, as [..., b] in its own."""
-    result = flat.reshape(-1, len(matrix)).to(matrix.dtype) @ matrix
+    result = flat.reshape(-1, matrix.shape[0]).to(matrix.dtype) @ matrix
     return result.to(flat.dtype).reshape(*flat.shape[:-1], matrix.shape[1])
 
 
@@ -198,9 +200,9 @@ def newton(loss: Loss, rows: Rows, strength: Tensor, start: Tensor, tolerance: f
         scores = scores.addcmul_(length[:, None, None], change)
         found[live] = parameters
         unfinished = ((gain > tolerance * value) & (length > 0)).nonzero()[:, 0]
-        if len(unfinished) == 0:
+        if unfinished.numel() == 0:
             break
-        if len(unfinished) < len(live):
+        if unfinished.numel() < live.numel():
             loss, live, strength = loss.keep(unfinished), live[unfinished], strength[unfinished]
             parameters, scores = parameters[unfinished], scores[unfinished]
     return found
@@ -260,9 +262,9 @@ def _newton_direction(
         going &= size > enough
         search = guess + (size / previous.clamp(min=limits.tiny))[:, None, None] * search
         left = going.nonzero()[:, 0]
-        if 2 * len(left) <= len(live):  # most are done: go on without them
+        if 2 * left.numel() <= live.numel():  # most are done: go on without them
             direction[live] = found
-            if len(left) == 0:
+            if left.numel() == 0:
                 break
             loss, live, ridge, inverse = loss.keep(left), live[left], ridge[left], inverse[left]
             found, residual, search = found[left], residual[left], search[left]
