@@ -1,14 +1,30 @@
-"""Codes and the heads that are solved on them."""
+"""Codes and the heads that are solved on them.
+
+The same heads as scikit-learn estimators are in `headstart.features.estimators`, which is not
+imported here: scikit-learn takes longer to import than the rest of this room.
+"""
 
 from headstart.features.extraction import Codes, code_stages, extract
+from headstart.features.grid import Cell, ProbeGrid, probe_grid
 from headstart.features.heads import HeadFit, LinearHead, fit_logistic, fit_svm
+from headstart.features.neighbours import leave_one_out_votes, neighbour_votes
+from headstart.features.ridge import RidgeFit, fit_ridge
+from headstart.features.shelf import off_the_shelf
 
 __all__ = [
+    "Cell",
     "Codes",
     "HeadFit",
     "LinearHead",
+    "ProbeGrid",
+    "RidgeFit",
     "code_stages",
     "extract",
     "fit_logistic",
+    "fit_ridge",
     "fit_svm",
+    "leave_one_out_votes",
+    "neighbour_votes",
+    "off_the_shelf",
+    "probe_grid",
 ]
