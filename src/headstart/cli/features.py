@@ -92,7 +92,7 @@ def _prepare(
     from headstart.features.extraction import Extraction
     from headstart.features.pooling import code_names
 
-    chain = load(backbone, weights)
+    chain = load(backbone, weights, image_size=image_size)
     chain.to("cuda" if torch.cuda.is_available() else "cpu")
     size = image_size or chain.preprocessing.image_size
     wanted = [*chain.stage_names, LAST] if stages == ["all"] else stages

@@ -1,9 +1,10 @@
 """Shards: the files that cached codes lie in. They are written once, whole, and never changed.
 
-A shard is a ``.npy`` file with one record an image: a CRC-32 of the rest of the record, the SHA-256
-of the image's bytes, the seconds that its codes took, and a float32 vector for each code. So any
-number of processes may write at once without a lock, a kill leaves no half of a shard (it is
-written under another name, then renamed), and damage is found record by record.
+A shard is a ``.npy`` file with one record an image: a CRC-32 of the rest of the record (and of
+the names and types of its fields), the SHA-256 of the image's bytes, the seconds that its codes
+took, and a float32 vector for each code. So any number of processes may write at once without a
+lock, a kill leaves no half of a shard (it is written under another name, then renamed), and damage
+is found record by record.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def intact(records: Records) -> npt.NDArray[np.bool_]:
 
 def _checks(records: Records) -> npt.NDArray[np.uint32]:
     rows = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
-    return np.array([zlib.crc32(row[4:].data) for row in rows], np.uint32)
+    # The file's header says what the bytes mean, so it is a part of what is checked.
+    begin = zlib.crc32(repr(records.dtype.descr).encode())
+    return np.array([zlib.crc32(row[4:].data, begin) for row in rows], np.uint32)
 
 
 def write(folder: Path, records: Records) -> Path:

@@ -11,7 +11,7 @@ and codes from the cache are the codes of a clean run.
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
@@ -24,8 +24,6 @@ from torch import Tensor
 from torch.func import functional_call
 
 from headstart.features.pooling import CodesOfPixels
-
-log = logging.getLogger("headstart")
 
 Parts = list[npt.NDArray[np.float32]]  # [B, D] for each code that is wanted
 
@@ -146,7 +144,8 @@ def _compile(module: CodesOfPixels, shape: list[int]) -> Any:
     import openvino
 
     example = torch.zeros(shape, dtype=torch.uint8)
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it traces, and torch would rather be exported
         model = openvino.convert_model(module, example_input=example, input=[shape])
     options = {
         "PERFORMANCE_HINT": "THROUGHPUT",
