@@ -46,6 +46,25 @@ def test_the_network_that_comes_back_is_the_one_that_was_measured(tmp_path: Path
     assert task.evaluate(chain.eval()) == (outcome.loss, outcome.accuracy)
 
 
+def test_a_rate_sweeps_run_is_measured_at_its_end_alone_and_learns_the_same(
+    tmp_path: Path,
+) -> None:
+    task = FakeTask()
+    outcome, chain = run(tmp_path / "sweep", recipe(curve=False), task=task)
+    whole, twin = run(tmp_path / "whole", recipe())
+    assert task.evaluations == 1
+    assert [p.step for p in read_curve(tmp_path / "sweep")] == [12]
+    assert not (tmp_path / "sweep" / "checkpoint").exists()
+    assert same(state_of(chain), state_of(twin))
+    assert (outcome.loss, outcome.accuracy) == (whole.loss, whole.accuracy)
+
+
+def test_nothing_is_measured_twice(tmp_path: Path) -> None:
+    task = FakeTask()
+    run(tmp_path, recipe(), task=task)
+    assert task.evaluations == len(read_curve(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("learn", "rows"),
     [("all", {"stem", "layers.0", "layers.1", "head"}), ("last 1", {"layers.1", "head"})],

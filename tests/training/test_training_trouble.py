@@ -45,6 +45,21 @@ def test_twice_is_a_failure(tmp_path: Path) -> None:
         run(tmp_path, recipe(), task=FakeTask(spoil=Breaking(step=5, times=2)))
 
 
+@pytest.mark.parametrize("stop", [None, 3])
+def test_a_rate_that_diverges_in_the_sweep_is_not_lowered(tmp_path: Path, stop: int | None) -> None:
+    """It would be measured as another rate than it is; whether it was stopped before or not."""
+    steps: list[int] = []
+    hooks = Hooks(
+        on_step=lambda step, total: steps.append(step),
+        stop_requested=lambda: bool(steps) and steps[-1] == stop,
+    )
+    if stop is not None:
+        with pytest.raises(StoppedError):
+            run(tmp_path, recipe(curve=False), hooks=hooks)
+    with pytest.raises(DivergedError, match="not finite before step 12$"):
+        run(tmp_path, recipe(curve=False), task=FakeTask(spoil=Breaking(step=5, times=1)))
+
+
 def test_twice_is_a_failure_across_a_stop_too(tmp_path: Path) -> None:
     steps: list[int] = []
     hooks = Hooks(

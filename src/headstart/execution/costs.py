@@ -18,8 +18,7 @@ from headstart.execution.trials import Trial, recipe
 from headstart.strategies import Strategy, defaults
 from headstart.tasks import Classification
 from headstart.tasks.classification import ImageBatch
-from headstart.training import FromCut, Recipe, below
-from headstart.training.batches import VIEWS
+from headstart.training import FromCut, Recipe, batches, below
 from headstart.training.groups import optimizer_for
 
 TIMED_STEPS = 3  # after one that is not counted; the quickest is least disturbed by others
@@ -89,7 +88,7 @@ class Costs:
         if frozen is None:
             return 0.0
         shown = strategy.steps * unit * self.batch
-        return min(shown, VIEWS * self.train_images) * frozen.view
+        return min(shown, batches.VIEWS * self.train_images) * frozen.view
 
 
 def measure_costs(setting: Setting, strategies: Sequence[Strategy], most: float) -> Costs:
@@ -140,13 +139,13 @@ def _time_step(setting: Setting, strategy: Strategy, most: float) -> tuple[float
     task = Classification(
         setting.data, chain, batch=setting.batch, seed=0, device=setting.fabric.device
     )
-    batches = task.batches(0)
+    order = task.batches(0)
     if plan.cut == 0:
-        return _time_update(setting, plan, task, chain, lambda: next(batches), most), None
+        return _time_update(setting, plan, task, chain, lambda: next(order), most), None
     prefix = below(chain, plan.cut, setting.fabric)
 
     def value() -> ImageBatch:
-        batch = next(batches)
+        batch = next(order)
         return ImageBatch(prefix(batch.images), batch.labels)
 
     known = value()

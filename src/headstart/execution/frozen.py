@@ -12,8 +12,8 @@ from headstart.backbones import Chain
 from headstart.data.store import default_memory_limit
 from headstart.execution.setting import Setting, digest_of
 from headstart.tasks.classification import STATISTICS_IMAGES
-from headstart.training import Activations, Keeping, Recipe, below
-from headstart.training.batches import VIEWS, Order
+from headstart.training import Activations, Keeping, Recipe, batches, below
+from headstart.training.batches import Order
 from headstart.training.keeping import CPU, GPU, choose, cut_of
 
 SHARE = 0.25  # of what is free on the disk, or on a GPU, may be used
@@ -44,7 +44,7 @@ def images_kept(setting: Setting, plan: Recipe) -> int:
     """Views of training images that the run may show, and the plain images that it measures on."""
     steps = sum(round(phase.steps * plan.unit) for phase in plan.phases) * plan.extension_limit
     training = len(setting.data.training)
-    views = min(VIEWS, -(-int(steps) * plan.batch // training))
+    views = min(batches.VIEWS, -(-int(steps) * plan.batch // training))
     plain = len(setting.data.splits.validation)
     if not plan.freeze_batchnorm:
         plain += min(STATISTICS_IMAGES, training)

@@ -100,6 +100,7 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
     except DivergedError as error:
         record = record.model_copy(update={"state": "failed", "note": str(error)})
     except StoppedError as stopped:
+        record = read_trial(folder) or record  # what was decided before the first step is in it
         wall = record.wall_seconds + time.perf_counter() - begun
         left = {"state": "unfinished", "ledger": stopped.ledger, "wall_seconds": wall}
         write_trial(folder, record.model_copy(update=left))

@@ -1,6 +1,6 @@
 """The loop, parameter groups, averaging and checkpoints."""
 
-from headstart.training import checkpoint
+from headstart.training import batches, checkpoint
 from headstart.training.activations import Activations, FromCut, below
 from headstart.training.keeping import Keeping
 from headstart.training.loop import train
@@ -16,6 +16,7 @@ __all__ = [
     "Recipe",
     "StoppedError",
     "Task",
+    "batches",
     "below",
     "checkpoint",
     "train",

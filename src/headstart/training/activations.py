@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headstart.backbones import Chain
 from headstart.errors import HeadstartError
-from headstart.training.batches import VIEWS, Batch, Order, Positions
+from headstart.training.batches import Batch, Order, Positions
 from headstart.training.keeping import Keeping
 
 Prefix = Callable[[Tensor], Tensor]
@@ -138,7 +138,7 @@ class Activations:
     def _fill(self, step: int, images: Tensor) -> None:
         """Keep what `step` is the first to show, computed in its whole batch."""
         batch, value = self._order.at(step), self.prefix(images)
-        for number in np.unique(batch.passes[batch.passes < VIEWS]).tolist():
+        for number in np.unique(batch.passes[batch.new]).tolist():
             rows = self._views.setdefault(number, self._rows(self._order.images))
             here = np.flatnonzero(batch.passes == number)
             rows.write(batch.rows[here], value[torch.from_numpy(here).to(value.device)])
@@ -226,11 +226,14 @@ class _Rows:
     def __init__(self, kept: _Bytes, half: bool, device: torch.device) -> None:
         self._kept, self._half, self._device = kept, half, device
         self._shape: tuple[int, ...] = ()
-        self._dtype = torch.float32
+        self._dtype, self._permuted = torch.float32, False
 
     def write(self, rows: Positions, value: Tensor) -> None:
-        """Keep `value` [B, ...] in `rows`. A map lies channel after channel, as it is computed."""
-        value = value.permute(0, 2, 3, 1) if value.ndim == 4 else value
+        """Keep `value` [B, ...] in `rows`, in its own order in memory."""
+        # Dropout above the cut draws in that order, so another one would be another mask.
+        plain, last = value.is_contiguous(), torch.channels_last
+        self._permuted = value.ndim == 4 and not plain and value.is_contiguous(memory_format=last)
+        value = value.permute(0, 2, 3, 1) if self._permuted else value
         self._shape, self._dtype = value.shape[1:], value.dtype
         flat = value.reshape(len(value), -1)
         if self._half:
@@ -251,7 +254,7 @@ class _Rows:
         else:
             flat = content.view(self._dtype)
         value = flat.view(len(rows), *self._shape)
-        return value.permute(0, 3, 1, 2) if value.ndim == 4 else value
+        return value.permute(0, 3, 1, 2) if self._permuted else value
 
 
 def _bytes(values: Tensor) -> Tensor:

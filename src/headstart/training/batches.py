@@ -34,6 +34,11 @@ class Batch:
         """Which view of its image each one is, [B] in 0 .. VIEWS - 1."""
         return self.passes % VIEWS
 
+    @property
+    def new(self) -> npt.NDArray[np.bool_]:
+        """Whether its view is shown for the first time, [B]."""
+        return self.passes < VIEWS
+
 
 @dataclass(frozen=True)
 class Order:
