@@ -19,6 +19,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+    top: Annotated[int | None, typer.Option(help="Only the most probable classes.")] = None,
 ) -> None:
     """Labels and probabilities for images."""
     from headstart import models
@@ -26,7 +27,7 @@ def predict(
 
     if as_json and as_csv:
         raise HeadstartError("--json and --csv cannot be given together; choose one.")
-    predictions = load(model).predict(images)
+    predictions = load(model).predict(images, top=top)
     if as_json:
         print(models.to_json(predictions))
     elif as_csv:

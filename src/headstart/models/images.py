@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.data import Preprocessing, RawBatch, center_crop, resize_for
 from headstart.data.files import find_images
-from headstart.data.reading import read_rgb, to_rgb
+from headstart.data.reading import read_resized, to_rgb
 from headstart.errors import HeadstartError
 
 ImageLike: TypeAlias = str | PathLike[str] | Image.Image
@@ -73,8 +73,10 @@ def _pixels(named: Named, preprocessing: Preprocessing) -> Tensor:
     """uint8 [1, 3, S, S]."""
     name, image = named
     try:
-        rgb = to_rgb(image) if isinstance(image, Image.Image) else read_rgb(image)
-        resized = resize_for(rgb, preprocessing)
+        if isinstance(image, Image.Image):
+            resized = resize_for(to_rgb(image), preprocessing)
+        else:
+            resized = read_resized(image, preprocessing)  # as a study reads it, to the last pixel
     except Exception as error:  # Pillow's plugins raise nearly every kind
         raise HeadstartError(
             f"{name} cannot be read: {_reason(error)}. Mend it or leave it out."

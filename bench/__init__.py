@@ -1,0 +1,1 @@
+"""Speed marks: headstart beside its peers and the machine's limits, in one run."""
