@@ -232,6 +232,14 @@ def test_a_new_head_depends_on_its_seed_alone() -> None:
     assert chain.network(torch.randn(2, 3, 64, 64)).shape == (2, 7)
 
 
+def test_a_new_head_leaves_the_processs_generator_alone(small: Chain) -> None:
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    small.replace_classifier(7, seed=5)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_an_unknown_stage_is_refused_with_the_known_ones(small: Chain) -> None:
     with pytest.raises(HeadstartError, match=r"no stage 'layer9'.*stem, blocks\.0"):
         small.parameters_of("layer9")

@@ -10,7 +10,15 @@ import torch
 from timm.layers import GroupNormAct
 from torch import nn
 
-from headstart.backbones import HEAD, Chain, batchnorm_to_groupnorm, load, profile
+from headstart.backbones import (
+    HEAD,
+    Chain,
+    batchnorm_to_frozen,
+    batchnorm_to_groupnorm,
+    batchnorm_to_syncbatchnorm,
+    load,
+    profile,
+)
 from headstart.backbones.surgery import he_initialize
 
 
@@ -110,3 +118,36 @@ def test_a_profile_has_a_row_for_each_stage_and_leaves_the_chain_as_it_was() -> 
     larger = {row.name: row for row in profile(chain, 128)}
     assert larger["layer2"].flops == 4 * rows["layer2"].flops
     assert larger[HEAD].flops == rows[HEAD].flops
+
+
+@torch.no_grad()
+def test_frozen_batchnorm_is_what_it_is_in_inference() -> None:
+    for name in ("timm/mobilenetv3_small_050", "torchvision/resnet18"):
+        chain = load(name, "random")
+        images = torch.randn(2, 3, 64, 64)
+        chain.train()
+        chain(images)  # statistics that are not the initial ones
+        chain.eval()
+        before, state = chain(images), chain.network.state_dict()
+        count = sum(isinstance(m, nn.BatchNorm2d) for m in chain.modules())
+        assert batchnorm_to_frozen(chain.network) == count > 0
+        assert torch.allclose(chain(images), before, atol=1e-5)
+        for module in chain.network.modules():
+            module.training = not isinstance(module, nn.Dropout)
+        assert torch.allclose(chain(images), before, atol=1e-5)
+        frozen = chain.network.state_dict()
+        assert all(torch.equal(frozen[n], state[n]) for n in frozen)
+        assert not any("bn" in n for n, _ in chain.network.named_parameters())
+
+
+@torch.no_grad()
+def test_synchronized_batchnorm_keeps_weights_and_names() -> None:
+    for name in ("timm/mobilenetv3_small_050", "torchvision/resnet18"):
+        chain = load(name, "random")
+        images = torch.randn(2, 3, 64, 64)
+        before, state = chain(images), chain.network.state_dict()
+        count = sum(isinstance(m, nn.BatchNorm2d) for m in chain.modules())
+        assert batchnorm_to_syncbatchnorm(chain.network) == count
+        assert sum(isinstance(m, nn.SyncBatchNorm) for m in chain.modules()) == count
+        assert list(chain.network.state_dict()) == list(state)
+        assert torch.allclose(chain(images), before, atol=1e-5)

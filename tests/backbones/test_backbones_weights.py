@@ -6,6 +6,7 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -168,7 +169,9 @@ def test_a_file_that_would_run_code_is_not_opened(tmp_path: Path, state: dict[st
         path, trap = tmp_path / name, tmp_path / "trap"
         content = {"state_dict": state, "extra": Harmful(trap)}
         torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-        assert "could run code, so it was not opened" in refused(path)
+        message = refused(path)
+        assert "could run code, so it was not opened" in message
+        assert "mkdir" in message, "what it would run"
         assert not trap.exists()
     plain = tmp_path / "plain.pkl"
     plain.write_bytes(pickle.dumps(Harmful(tmp_path / "trap")))
@@ -184,6 +187,19 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     assert "not a readable safetensors file" in refused(broken)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_noise_is_not_called_harmful(tmp_path: Path) -> None:
+    """Neither is a page that a server sent in the file's place."""
+    noise = np.random.default_rng(0).bytes(20_000)
+    for i, content in enumerate((noise, b"\x80\x02" + noise, b"PK\x03\x04" + noise, b"<html>")):
+        path = tmp_path / f"{i}.pt"
+        path.write_bytes(content)
+        message = refused(path)
+        assert "is not a readable weights file" in message
+        assert "run code" not in message
+        assert "weights_only" not in message
 
 
 def test_a_file_cut_short_is_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:

@@ -1,11 +1,12 @@
 """Names to networks, networks to chains, and surgery that keeps their names."""
 
-from headstart.backbones.chain import HEAD, LAST, Chain, Origin
+from headstart.backbones.chain import LAST, Chain, Origin
 from headstart.backbones.convolution import FullyConvolutional, fully_convolutional
 from headstart.backbones.head import Head
 from headstart.backbones.loading import load, names
 from headstart.backbones.profile import StageProfile, profile
 from headstart.backbones.recipes import EMBEDDED
+from headstart.backbones.stages import HEAD
 from headstart.backbones.surgery import (
     batchnorm_to_frozen,
     batchnorm_to_groupnorm,

@@ -11,14 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.backbones.head import Head, last_layer, new_layer, put
 from headstart.backbones.interpret import gather, run
-from headstart.backbones.stages import Segment
+from headstart.backbones.stages import HEAD, Segment
 from headstart.backbones.tracing import trace
 from headstart.backbones.weights import digest
 from headstart.data.preprocessing import Preprocessing
 from headstart.errors import HeadstartError
 from headstart.seeds import seed_for
 
-HEAD = "head"  # the row of the strategy table that stands for the classifier
 LAST = "last"  # the code that the network's own classifier reads
 
 

@@ -57,12 +57,22 @@ class Example:
     def _compute(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
             return self._images
-        args = fx.node.map_arg(node.args, self._known.__getitem__)
-        kwargs = fx.node.map_arg(node.kwargs, self._known.__getitem__)
+        if node.op == "get_attr":
+            value = call(self._network, node, (), {})
+            return value.to("meta") if isinstance(value, torch.Tensor) else value
+        args = _on_meta(fx.node.map_arg(node.args, self._known.__getitem__))
+        kwargs = _on_meta(fx.node.map_arg(node.kwargs, self._known.__getitem__))
         if self._hollow is None:
             self._hollow = _without_numbers(self._network)
         with torch.device("meta"):
             return call(self._hollow, node, args, kwargs)
+
+
+def _on_meta(value: Any) -> Any:
+    """Devices that the forward named, which the trace holds, are the example's own."""
+    return fx.node.map_aggregate(
+        value, lambda part: torch.device("meta") if isinstance(part, torch.device) else part
+    )
 
 
 def _without_numbers(network: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import fx, nn
 from headstart.errors import HeadstartError
 
 NUMBER = "number"  # in a node's meta: the Number that it gives, where that is known
+FREE = "free"  # in a node's meta: the shape, as a Number, of a tensor that no image's pixels enter
 OWNER = "owner"  # in a node's meta: the module in whose forward it stands
 
 
@@ -83,16 +84,22 @@ def gather(
     def value_of(node: fx.Node) -> Any:
         if node in values:
             return values[node]
-        if node.op == "get_attr":
-            return _attribute(network, str(node.target))
-        return node.meta[NUMBER].at(batch)
+        if NUMBER in node.meta:
+            return node.meta[NUMBER].at(batch)
+        return compute(node)
 
-    for node in nodes:
+    def compute(node: fx.Node) -> Any:
         args = fx.node.map_arg(node.args, value_of)
         kwargs = fx.node.map_arg(node.kwargs, value_of)
-        values[node] = call(network, node, args, kwargs)
-        if NUMBER in node.meta and any(user not in uses for user in node.users):
-            _expect_number(values[node], node.meta[NUMBER].at(batch))
+        return call(network, node, args, kwargs)
+
+    for node in nodes:
+        value = values[node] = compute(node)
+        if any(user not in uses for user in node.users):
+            if NUMBER in node.meta:
+                _expect_number(value, node.meta[NUMBER].at(batch))
+            elif FREE in node.meta and isinstance(value, torch.Tensor):
+                _expect_number(tuple(value.shape), node.meta[FREE].at(batch))
         for source in node.all_input_nodes:
             if source in uses:
                 uses[source] -= 1
@@ -115,10 +122,9 @@ def _tensor(value: object) -> torch.Tensor:
     return value
 
 
-def call(network: nn.Module, node: fx.Node, args: object, kwargs: object) -> object:
+def call(network: nn.Module, node: fx.Node, args: Any, kwargs: Any) -> Any:
     """What a node gives for these arguments."""
-    assert isinstance(args, tuple)
-    assert isinstance(kwargs, dict)
+    args, kwargs = _plain(args), _plain(kwargs)
     if node.op == "call_module":
         return network.get_submodule(str(node.target))(*args, **kwargs)
     if node.op == "get_attr":
@@ -130,6 +136,15 @@ def call(network: nn.Module, node: fx.Node, args: object, kwargs: object) -> obj
         owner = network.get_submodule(node.meta.get(OWNER, ""))
         kwargs = {**kwargs, "training": owner.training}
     return node.target(*args, **kwargs)
+
+
+def _plain(value: Any) -> Any:
+    """The graph's own lists cannot be changed, but modules may change those that they are given."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if type(value) is tuple:
+        return tuple(_plain(part) for part in value)
+    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _attribute(network: nn.Module, path: str) -> object:

@@ -71,6 +71,8 @@ def load(
         loaded,
         tuple(changes),
     )
+    if own.image_size != recipe.preprocessing.image_size:
+        _try(network, name, channels, own.image_size)
     chain = Chain(network, recipe.classifiers(network), preprocessing_for(own, channels), origin)
     if chain.auxiliary:
         chain.note(
@@ -111,6 +113,18 @@ def _build(recipe: Recipe, asked: tuple[int, int], seed: int) -> nn.Module:
         network = recipe.build(*asked)
         he_initialize(network)
     return network
+
+
+def _try(network: nn.Module, name: str, channels: int, size: int) -> None:
+    """Refuses a size that the network cannot take (windows that do not fit, maps that vanish)."""
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, channels, size, size))
+    except Exception as error:  # assertions, shapes, vanished maps: each library has its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise HeadstartError(
+            f"{name} takes no images of {size} px: {reason}. Choose another image size."
+        ) from error
 
 
 @contextmanager

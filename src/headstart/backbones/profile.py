@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from headstart.backbones.chain import HEAD, Chain
+from headstart.backbones.chain import Chain
+from headstart.backbones.stages import HEAD
 
 
 @dataclass(frozen=True)

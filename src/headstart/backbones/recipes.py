@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -160,7 +161,9 @@ def from_torchvision(model: str) -> Recipe:
 
     def pretrained(channels: int, size: int) -> Loaded:
         own = _torchvision_options(model, own_size, own_size, pretrained=True)
-        network = torchvision.models.get_model(model, weights=published, **own)
+        with warnings.catch_warnings():  # that auxiliary classifiers are to be trained first
+            warnings.filterwarnings("ignore", message="auxiliary heads")
+            network = torchvision.models.get_model(model, weights=published, **own)
         changes: list[str] = []
         if (channels, size) != (RGB, own_size):
             state, network = network.state_dict(), build(channels, size)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
+HEAD = "head"  # the row of the strategy table that stands for the classifier
 MINIMUM_STAGES = 4  # containers are opened until the network shows at least this many
 
 
@@ -152,6 +153,7 @@ _POOLING = ("avgpool", "global_pool", "flatten", "mean")
 def _stage_names(keys: Sequence[str]) -> list[str]:
     """Stages are called as their modules; a first single layer beside containers is the stem."""
     names = [key or f"stage{i}" for i, key in enumerate(keys)]
+    names = [f"{name}.body" if name == HEAD else name for name in names]
     first, _, rest = names[0].partition(".")
     alone = all(name.split(".")[0] != first for name in names[1:])
     if alone and not rest:

@@ -17,8 +17,8 @@ import torch
 from torch import fx, nn
 
 from headstart.backbones.examples import Example, ExampleTracer, expect
-from headstart.backbones.interpret import NUMBER, Number
-from headstart.backbones.stages import MINIMUM_STAGES, Segment, gather_stages
+from headstart.backbones.interpret import FREE, NUMBER, Number
+from headstart.backbones.stages import HEAD, MINIMUM_STAGES, Segment, gather_stages
 from headstart.errors import HeadstartError
 
 SHAPE = "shape"  # in a node's meta: its tensor's size for one image, the batch left out
@@ -67,10 +67,9 @@ def trace(
     if named:
         stages, neck = _gather_named(network, body, cuts, named)
     else:
-        stages, neck = gather_stages(network, _links(body, cuts.found(pins=False)), classifiers[0])
+        stages, neck = _gather_found(network, body, cuts.found(pins=False), classifiers[0])
         if len(stages) < MINIMUM_STAGES:
-            links = _links(body, cuts.found(pins=True))
-            stages, neck = gather_stages(network, links, classifiers[0])
+            stages, neck = _gather_found(network, body, cuts.found(pins=True), classifiers[0])
     read = dict.fromkeys(
         n.all_input_nodes[0] for n in last if n.op == "call_module" and n.target in classifiers
     )
@@ -119,10 +118,13 @@ def _trace_graph(
 ) -> tuple[fx.Graph, Example]:
     """The graph; a container whose own forward cannot be followed becomes one step of it."""
     inside = (*classifiers, *named)
-    whole = set(named)
+    whole, buffers = set(named), True
     while True:
         example = Example(network, COUNT, image)
         tracer = _BlockTracer(example, inside, whole)
+        # Buffers as steps of the graph move between devices with the network; where the forward
+        # goes by what they hold, they are constants.
+        tracer.proxy_buffer_attributes = buffers
         try:
             graph = tracer.trace(network)
             _check_numbers(graph, example)
@@ -131,6 +133,9 @@ def _trace_graph(
             place = next((name for name, _ in reversed(tracer.module_stack.values())), "")
             if place and not any(wanted.startswith(f"{place}.") for wanted in inside):
                 whole.add(place)
+                continue
+            if buffers:
+                whole, buffers = set(named), False
                 continue
             reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
             raise HeadstartError(_not_found(network, reason[:160], named)) from error
@@ -211,14 +216,20 @@ def _examples(nodes: list[fx.Node], example: Example) -> list[dict[str, Any]]:
     """For each node its shape or number; the list ends where one could not be computed."""
     more = example.with_count(COUNT + 1)
     found: list[dict[str, Any]] = []
+    free: set[fx.Node] = set()
     for node in nodes:
         try:
             value = example.of(node)
             if isinstance(value, torch.Tensor):
                 rows = value.ndim > 0 and len(value) == COUNT
                 found.append({SHAPE: tuple(value.shape[1:]) if rows else None})
+                if all(source in free for source in node.all_input_nodes):
+                    free.add(node)
+                    other = tuple(more.of(node).shape)
+                    found[-1][FREE] = Number(tuple(value.shape), other, COUNT)
             elif _is_number(value):
                 found.append({NUMBER: Number(value, more.of(node), COUNT)})
+                free.add(node)
             else:
                 found.append({SHAPE: None})
         except Exception:  # what cannot be computed without numbers is taken for a tensor
@@ -254,13 +265,20 @@ class _Cuts:
     def obstacle(self, index: int, *, pins: bool) -> str:
         """What stands in the way of a cut behind the body's node `index`; "" for nothing."""
         node = self._body[index]
-        if NUMBER in node.meta or node.meta.get(SHAPE, ()) is None:
+        if NUMBER in node.meta or FREE in node.meta or node.meta.get(SHAPE, ()) is None:
             return f"what '{_called(node)}' gives is not one tensor with a row for each image"
         for other in self._alive[index]:
-            number = other.meta.get(NUMBER)
-            if other is not node and (number is None or (number.follows_the_image and not pins)):
+            if other is not node and not _crosses(other, pins):
                 return f"what '{_called(other)}' gives is needed behind it too"
         return "" if node in self._alive[index] else f"nothing uses what '{_called(node)}' gives"
+
+
+def _crosses(node: fx.Node, pins: bool) -> bool:
+    """Whether a value can be made again behind a cut."""
+    number = node.meta.get(NUMBER)
+    return (number is not None and (pins or not number.follows_the_image)) or (
+        pins and FREE in node.meta
+    )
 
 
 def _called(node: fx.Node) -> str:
@@ -269,14 +287,23 @@ def _called(node: fx.Node) -> str:
     return str(node.target) if node.op in ("call_module", "get_attr") else node.name
 
 
-def _links(body: Sequence[fx.Node], cuts: Sequence[bool]) -> list[list[fx.Node]]:
-    """The body split at the cuts."""
+def _gather_found(
+    network: nn.Module, body: Sequence[fx.Node], cuts: Sequence[bool], classifier: str
+) -> tuple[list[Segment], Segment]:
+    """The stages between the cuts; what stands behind the last cut goes to the neck."""
     links: list[list[fx.Node]] = [[]]
-    for i, node in enumerate(body):
+    for node, cut in zip(body, cuts, strict=True):
         links[-1].append(node)
-        if cuts[i] and i + 1 < len(body):
+        if cut:
             links.append([])
-    return links
+    behind = links.pop()
+    if not links:
+        raise HeadstartError(
+            f"The way through {type(network).__name__} cannot be cut anywhere: nowhere is one "
+            "tensor all that is needed. Choose another backbone."
+        )
+    stages, neck = gather_stages(network, links, classifier)
+    return stages, Segment("neck", (*neck.nodes, *behind))
 
 
 def _gather_named(
@@ -286,6 +313,10 @@ def _gather_named(
     stages: list[Segment] = []
     begin = 0
     for name in named:
+        if name == HEAD:
+            raise HeadstartError(
+                f"No stage can be called '{HEAD}', which is the classifier's: name what it holds."
+            )
         calls = [i for i, n in enumerate(body) if n.op == "call_module" and n.target == name]
         if not calls:
             raise HeadstartError(
