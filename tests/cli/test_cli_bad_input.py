@@ -246,7 +246,7 @@ def _noise(path: Path) -> None:
     [
         ("other.safetensors", _other_network, "does not fit"),
         ("evil.pt", _code, "more than tensors"),
-        ("noise.pt", _noise, "was not opened"),
+        ("noise.pt", _noise, "not a readable weights file"),
         ("noise.safetensors", _noise, "not a readable safetensors file"),
     ],
 )
