@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from headstart.data import Preprocessing, open_dataset, resize_for
-from headstart.data.reading import read_rgb, resized_shape, to_rgb
+from headstart.data.reading import read_resized, read_rgb, resized_image, resized_shape, to_rgb
 from headstart.errors import HeadstartError
 
 
@@ -138,3 +138,66 @@ def test_resize_is_torchvisions(width: int, height: int, size: int, interpolatio
         mode = reference.InterpolationMode(interpolation)
         expected = reference.resize(image, [preprocessing.resize], mode)
         np.testing.assert_array_equal(resized, np.asarray(expected))
+
+
+def saved(image: Image.Image, **options: object) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=92, **options)
+    return file
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_big_jpeg_is_decoded_smaller_and_looks_the_same(orientation: int, mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    # Sides that eight does not divide: the reduced image's last pixel is only a part of one.
+    file = saved(picture(4, 603, 437).convert(mode), exif=exif)
+    preprocessing = Preprocessing(24)
+    whole = resize_for(read_rgb(file), preprocessing)
+    file.seek(0)
+    reduced = read_resized(file, preprocessing)
+    assert reduced.shape == whole.shape
+    difference = np.abs(reduced.astype(float) - whole)
+    assert 0 < difference.mean() < 0.5  # of 255
+    assert difference.max() <= 6
+
+
+@pytest.mark.parametrize(("size", "same"), [(24, False), (218 * 7 // 8, True)])
+def test_only_a_jpeg_twice_as_large_as_needed_is_decoded_smaller(size: int, same: bool) -> None:
+    image = picture(4, 600, 436)
+    preprocessing = Preprocessing(size + same)
+    for kind in ("JPEG", "PNG"):
+        file = io.BytesIO()
+        image.save(file, kind)
+        whole = resize_for(read_rgb(file), preprocessing)
+        file.seek(0)
+        equal = np.array_equal(read_resized(file, preprocessing), whole)
+        assert equal == (same or kind == "PNG")
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([8, 15, 32]))
+def test_reading_smaller_keeps_the_shape(width: int, height: int, size: int) -> None:
+    preprocessing = Preprocessing(size)
+    read = read_resized(saved(picture(3, width, height)), preprocessing)
+    assert read.shape[:2] == resized_shape(height, width, preprocessing)
+
+
+def test_every_source_is_read_and_those_with_files_quickly(tmp_path: Path) -> None:
+    image, path = picture(4, 600, 436), tmp_path / "a.jpg"
+    path.write_bytes(saved(image).getvalue())
+    preprocessing = Preprocessing(24)
+
+    class Plain:
+        def read(self, index: int) -> Image.Image:
+            return read_rgb(path)
+
+    class WithFiles(Plain):
+        def file(self, index: int) -> Path:
+            return path
+
+    whole = resize_for(read_rgb(path), preprocessing)
+    np.testing.assert_array_equal(resized_image(Plain(), 0, preprocessing), whole)
+    quick = resized_image(WithFiles(), 0, preprocessing)
+    np.testing.assert_array_equal(quick, read_resized(path, preprocessing))
+    assert not np.array_equal(quick, whole)
