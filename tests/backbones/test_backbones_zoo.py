@@ -140,7 +140,8 @@ def chain(request: pytest.FixtureRequest) -> Chain:
         fixed = any(part in model for part in ("vit", "inception"))
         return load(request.param, "random", image_size=None if fixed else SMALL)
     recipe, network = from_timm(model), random_parts(model).eval()
-    free = not network.pretrained_cfg.get("fixed_input_size")
+    config = network.pretrained_cfg
+    free = not config.get("fixed_input_size") and not config.get("min_input_size")
     preprocessing = recipe.preprocessing.at(SMALL) if free else recipe.preprocessing
     origin = Origin(request.param, "random", "", "", 0)
     return Chain(network, recipe.classifiers(network), preprocessing, origin)

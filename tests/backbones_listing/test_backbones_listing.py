@@ -14,6 +14,7 @@ from timm.models import get_pretrained_cfg
 
 from headstart.backbones import load, names
 from headstart.backbones.listing import details, find, listing
+from headstart.cli.models import backbones
 from headstart.errors import HeadstartError
 
 
@@ -37,7 +38,7 @@ def test_all_names_in_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_libraries_say_is_repeated() -> None:
     rows = {row.name: row for row in listing()}
     resnet = rows["timm/resnet50"]
-    assert (resnet.family, resnet.input_size) == ("ResNet", 224)
+    assert (resnet.family, resnet.input_size) == ("resnet", 224)
     assert resnet.pretrained
     assert resnet.licence == get_pretrained_cfg("resnet50").license
     assert rows["torchvision/efficientnet_b3"].input_size == 300
@@ -75,29 +76,12 @@ def test_searching() -> None:
         find("resnet5000")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "efficientnet_lite0",
-        "timm/test_resnet",
-        "timm/mobilenetv3_small_050",
-        "timm/vgg11",
-        "timm/test_convnext",
-        "timm/vit_tiny_patch16_224",
-        "torchvision/resnet18",
-        "torchvision/mobilenet_v3_small",
-        "torchvision/vit_b_32",
-    ],
-)
-def test_a_known_family_becomes_a_chain(name: str) -> None:
-    assert next(row.family for row in listing(name) if row.name == name)
-    assert len(load(name, "random").stage_names) >= 4
-
-
-def test_networks_without_a_classifier_are_not_called_known() -> None:
-    rows = {row.name: row for row in listing("vit_base_patch")}
-    assert rows["timm/vit_base_patch16_224"].family == "ViT"
-    assert rows["timm/vit_base_patch16_siglip_224"].family == ""
+def test_families_are_the_libraries_own() -> None:
+    rows = {row.name: row.family for row in listing()}
+    assert rows["timm/vit_base_patch16_siglip_224"] == "vision_transformer"
+    assert rows["torchvision/wide_resnet50_2"] == "resnet"
+    assert rows["efficientnet_lite0"] == "efficientnet"
+    assert all(rows.values())
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "timm/test_resnet.r160_in1k"])
@@ -111,6 +95,16 @@ def test_one_network_has_its_stages(name: str) -> None:
     assert shown["preprocessing"] == chain.preprocessing.to_json()
     assert shown["name"] == name
     assert shown["pretrained"]
+    assert shown["changes"] == []
+
+
+def test_one_network_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    backbones("torchvision/squeezenet1_1")
+    said = capsys.readouterr().out
+    assert "torchvision/squeezenet1_1 (squeezenet): images of 224 px, 1,235,496 parameters" in said
+    assert "0.70 GFLOPs" in said  # 0.349 giga multiply-adds, as torchvision counts them
+    assert "downloaded when first used; their licence: not stated by its library." in said
+    assert "features.3" in said
 
 
 def test_details_of_what_is_no_network_are_refused() -> None:

@@ -18,27 +18,6 @@ from headstart.backbones.profile import profile
 from headstart.backbones.recipes import EMBEDDED
 from headstart.errors import HeadstartError
 
-# Families whose networks become chains. Traced with timm 1.0.31 and torchvision 0.29: all 360 of
-# timm's that have a classifier, of which 3 (test_vit, -2, -4) cannot be, and 39 of torchvision's
-# 41 (not its two largest ViT), which all can.
-KNOWN_IN_TIMM = {  # by the module of timm.models that defines them
-    "resnet": "ResNet",
-    "efficientnet": "EfficientNet",
-    "mobilenetv3": "MobileNet",
-    "vgg": "VGG",
-    "convnext": "ConvNeXt",
-    "vision_transformer": "ViT",
-}
-KNOWN_IN_TORCHVISION = {  # by the beginning of their names
-    "resnet": "ResNet",
-    "resnext": "ResNet",
-    "wide_resnet": "ResNet",
-    "efficientnet": "EfficientNet",
-    "mobilenet": "MobileNet",
-    "vgg": "VGG",
-    "convnext": "ConvNeXt",
-    "vit": "ViT",
-}
 SAFE_NAMES = {  # what timm looks for before the file that a configuration names
     "pytorch_model.bin": "model.safetensors",
     "open_clip_pytorch_model.bin": "open_clip_model.safetensors",
@@ -50,7 +29,7 @@ class BackboneInfo:
     """What is known of a network without building it."""
 
     name: str  # as `load` takes it: the library stands before the slash
-    family: str  # known to become a chain; "" for the others, which are tried
+    family: str  # the module of its library that defines it: "resnet", "vision_transformer"
     input_size: int | None  # pixels; None where the library does not say
     pretrained: bool  # whether its library publishes weights
     on_disk: bool  # whether those are on this machine already
@@ -75,7 +54,8 @@ def details(name: str) -> dict[str, Any]:
     """One network, built with random weights: its stages at its own image size.
 
     A stage's ``shape`` is of what leaves it for one image; ``flops`` are of a forward pass, a
-    multiply-add counted as two. Raises HeadstartError where it cannot be made a chain.
+    multiply-add counted as two; ``changes`` says what is not as its publisher made it. Raises
+    HeadstartError where it cannot be made a chain.
     """
     chain = load(name, "random")
     rows = profile(chain, chain.preprocessing.image_size)
@@ -84,6 +64,7 @@ def details(name: str) -> dict[str, Any]:
         "preprocessing": chain.preprocessing.to_json(),
         "parameters": sum(row.parameters for row in rows),
         "flops": sum(row.flops for row in rows),
+        "changes": list(chain.origin.changes),
         "stages": [asdict(row) for row in rows],
     }
 
@@ -91,7 +72,7 @@ def details(name: str) -> dict[str, Any]:
 def _info(name: str) -> BackboneInfo:
     library, _, model = name.rpartition("/")
     if name == EMBEDDED:
-        return BackboneInfo(name, "EfficientNet", 224, True, True, "Apache-2.0")
+        return BackboneInfo(name, "efficientnet", 224, True, True, "Apache-2.0")
     if library == "torchvision":
         return _torchvision_info(name, model)
     return _timm_info(name, model)
@@ -99,10 +80,10 @@ def _info(name: str) -> BackboneInfo:
 
 def _torchvision_info(name: str, model: str) -> BackboneInfo:
     weights = torchvision.models.get_model_weights(model).DEFAULT
-    families = (f for start, f in KNOWN_IN_TORCHVISION.items() if model.startswith(start))
+    builder = torchvision.models.get_model_builder(model)
     return BackboneInfo(
         name,
-        next(families, ""),
+        builder.__module__.rpartition(".")[2],
         weights.transforms.keywords.get("crop_size"),
         True,
         _in_hub_folder(weights.url),
@@ -112,17 +93,16 @@ def _torchvision_info(name: str, model: str) -> BackboneInfo:
 
 def _timm_info(name: str, model: str) -> BackboneInfo:
     config = get_pretrained_cfg(model)
+    family = model_entrypoint(model.split(".")[0]).__module__.rpartition(".")[2]
     if config is None:
-        return BackboneInfo(name, "", None, False, False, "")
-    module = model_entrypoint(model.split(".")[0]).__module__.rpartition(".")[2]
-    has_head = isinstance(config.classifier, str) and config.num_classes > 0
+        return BackboneInfo(name, family, None, False, False, "")
     if config.hf_hub_id:
         on_disk = _in_hugging_face_cache(config.hf_hub_id, config.hf_hub_filename)
     else:
         on_disk = bool(config.url) and _in_hub_folder(config.url)
     return BackboneInfo(
         name,
-        KNOWN_IN_TIMM.get(module, "") if has_head else "",
+        family,
         config.input_size[-1],
         timm.models.is_model_pretrained(model),
         on_disk,

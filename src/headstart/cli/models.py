@@ -42,7 +42,7 @@ def backbones(
     search: Annotated[str | None, typer.Argument(help="Part of a name.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Networks by name; with a whole name, its stages."""
+    """Networks by name; with a whole name, its stages and what they cost."""
     from dataclasses import asdict
 
     from headstart.backbones import listing, names
@@ -55,5 +55,22 @@ def backbones(
         found = rows = [asdict(info) for info in listing.find(search)]
     if as_json:
         print(json.dumps(found, indent=1))
-    else:
-        Console().print(plain_table(rows))
+        return
+    if rows is not found:
+        print(_in_words(found))
+    Console().print(plain_table(rows))
+
+
+def _in_words(network: dict[str, Any]) -> str:
+    """What is known of one network, above the table of its stages."""
+    size = network["preprocessing"]["image_size"]
+    weights = "no weights are published" if not network["pretrained"] else "weights on this machine"
+    if network["pretrained"] and not network["on_disk"]:
+        weights = "weights are downloaded when first used"
+    licence = network["licence"] or "not stated by its library"
+    lines = [
+        f"{network['name']} ({network['family']}): images of {size} px, "
+        f"{network['parameters']:,} parameters, {network['flops'] / 1e9:.2f} GFLOPs an image.",
+        f"{weights[0].upper()}{weights[1:]}; their licence: {licence}.",
+    ]
+    return "\n".join([*lines, *network["changes"]])
