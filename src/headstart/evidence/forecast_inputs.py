@@ -1,0 +1,153 @@
+"""What a forecast is made from, and what it must not be made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.evidence.fitting import (
+    Curve,
+    Drawn,
+    Evaluations,
+    Floats,
+    dispersion,
+    draw_curves,
+    together,
+)
+from headstart.evidence.forecast import Withheld
+
+BOOTSTRAPS = 200
+DRAWS = 5  # curves for each bootstrap
+LEAST_IMAGES = 50
+LEAST_TIMES = 6  # evaluations; a curve has three parameters and noise
+SIGNIFICANT = 2.0  # standard errors
+NOTICEABLE = 0.01  # of error: less is neither learning nor getting worse
+ROUGH = 4.0  # times the binomial variance, and
+LURCHES = 0.03  # of error: a scatter around the best curve that no curve explains
+
+
+def checked(
+    curves: Sequence[Curve], images: int, chance: float, least_times: int = LEAST_TIMES
+) -> Evaluations:
+    """The evaluations since learning began, joined, where they are enough and fall.
+
+    Raises `Withheld` with too few images or evaluations, and for errors that rise or do not move.
+    """
+    if images < LEAST_IMAGES:
+        raise Withheld(
+            f"{images} validation {'image says' if images == 1 else 'images say'} too little: a "
+            f"forecast needs at least {LEAST_IMAGES}.",
+            LEAST_IMAGES,
+        )
+    evaluations = _since_learning_began(together(curves), images, chance)
+    if len(evaluations.times) < least_times:
+        raise Withheld(
+            f"A forecast needs evaluations at {least_times} different times at least since "
+            f"learning began, and there are {len(evaluations.times)}.",
+            least_times,
+        )
+    half = len(evaluations.times) // 2
+    rise, error = _change(evaluations, images, half)
+    if rise > max(SIGNIFICANT * error, NOTICEABLE):
+        raise Withheld(
+            f"The error rose by {100 * rise:.0f} points over the last evaluations: a curve that "
+            "gets worse leads nowhere that could be foretold."
+        )
+    change, error = _change(evaluations, images, 0)
+    if change > -max(SIGNIFICANT * error, NOTICEABLE):
+        raise Withheld(
+            f"The error moved by {100 * abs(change):.0f} points between the first evaluation and "
+            "the last, which is within its noise: a flat curve may stay flat or not. Evaluate "
+            "earlier, or run longer."
+        )
+    return evaluations
+
+
+def _since_learning_began(evaluations: Evaluations, images: int, chance: float) -> Evaluations:
+    """Without the first evaluations that are no better than guessing, where any is better.
+
+    No family begins with a wait; what comes after it says more about what comes next.
+    """
+    noise = SIGNIFICANT * math.sqrt(chance * (1 - chance) / images)
+    learned = evaluations.mean < chance - noise
+    begin = int(learned.argmax())  # 0 where none is
+    return Evaluations(
+        evaluations.times[begin:], evaluations.errors[:, begin:], evaluations.present[:, begin:]
+    )
+
+
+def _change(evaluations: Evaluations, images: int, begin: int) -> tuple[float, float]:
+    """The straight line's change over log time from `begin` on, and its standard error."""
+    times, errors = np.log(evaluations.times[begin:]), evaluations.mean[begin:]
+    x = times - times.mean()
+    slope = float((x * errors).sum() / (x**2).sum())
+    rest = errors - errors.mean() - slope * x
+    # A line drawn through few points may fit by luck: they are no surer than one image.
+    spread = max((rest**2).sum() / max(1, len(times) - 2), 1 / images**2)
+    span = float(times[-1] - times[0])
+    return slope * span, span * math.sqrt(float(spread) / float((x**2).sum()))
+
+
+def resampled_curves(
+    evaluations: Evaluations,
+    images: int,
+    chance: float,
+    luck: Floats,
+    rng: np.random.Generator,
+) -> Drawn:
+    """Curves for every bootstrap, [sets, draws].
+
+    Runs are drawn with replacement, and the validation images' luck moves all evaluations
+    together: `luck` [sets] is the change in error at the last one. What the residuals show is in
+    the posterior of each curve, with the dispersion that they have, in place of drawing residuals.
+    Raises `Withheld` where no curve fits.
+    """
+    mean = evaluations.mean
+    spread = dispersion(evaluations, images, chance, rng)
+    scatter = math.sqrt(spread * float(np.mean(mean * (1 - mean))) / images)
+    if spread > ROUGH and scatter > LURCHES:
+        raise Withheld(
+            f"The evaluations jump by {100 * scatter:.0f} points around any curve that falls "
+            "steadily: such jumps cannot be foretold."
+        )
+    runs = len(evaluations.errors)
+    weights = rng.multinomial(runs, [1 / runs] * runs, size=len(luck)).astype(np.float64)
+    counts = weights @ evaluations.present
+    deviation = np.sqrt(np.maximum(mean * (1 - mean), 1 / images))
+    moved = weights @ evaluations.errors + counts * luck[:, None] * deviation / deviation[-1]
+    return draw_curves(
+        evaluations.times,
+        np.clip(moved, 0, counts),
+        counts,
+        images / spread,
+        chance,
+        rng,
+        DRAWS,
+    )
+
+
+def luck_of_images(
+    arms: Sequence[Floats | None],
+    errors: Sequence[float],
+    images: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """[bootstraps, arms]: how far drawing images and seeds anew moves each arm's error.
+
+    An arm is [seeds, images] of 1 where an answer is wrong. Images are drawn for all arms together,
+    seeds within each. An arm without answers image by image gets a binomial luck of its own. Every
+    arm is moved by about one image at least: no error is surer than that.
+    """
+    drawn = rng.multinomial(images, [1 / images] * images, size=BOOTSTRAPS) / images
+    columns = []
+    for wrong, error in zip(arms, errors, strict=True):
+        if wrong is None:
+            deviation = math.sqrt(max(error * (1 - error), 1 / images) / images)
+            columns.append(deviation * rng.standard_normal(BOOTSTRAPS))
+            continue
+        seeds = rng.multinomial(len(wrong), [1 / len(wrong)] * len(wrong), size=BOOTSTRAPS)
+        moved = (seeds / len(wrong) * (drawn @ wrong.T)).sum(axis=1)
+        columns.append(moved - error + rng.standard_normal(BOOTSTRAPS) / images)
+    return np.stack(columns, axis=1)
