@@ -74,6 +74,7 @@ def test_nothing_is_kept_where_the_first_stage_learns() -> None:
         ((Phase(learn="last 1"),), 2),
         ((Phase(learn="head"),), 3),
         ((Phase(learn="head"), Phase(learn="last 2")), 1),  # all phases count
+        ((Phase(learn="last 2"), Phase(learn="head")), 1),
         ((Phase(learn=("stem", "head")),), 0),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_rate_that_diverges_in_the_sweep_is_not_lowered(tmp_path: Path, stop: 
     if stop is not None:
         with pytest.raises(StoppedError):
             run(tmp_path, recipe(curve=False), hooks=hooks)
-    with pytest.raises(DivergedError, match="not finite before step 12$"):
+    with pytest.raises(DivergedError, match=r"not finite before step 12$"):
         run(tmp_path, recipe(curve=False), task=FakeTask(spoil=Breaking(step=5, times=1)))
 
 
