@@ -111,6 +111,15 @@ def test_the_penalty_with_the_most_right_answers_is_taken() -> None:
     assert [row["penalty"] for row in found.leave_one_out] == sorted(RIDGE_GRID)
 
 
+def test_between_penalties_that_answer_alike_the_smaller_error_decides() -> None:
+    labels = np.arange(30) % 3
+    codes = np.eye(3)[labels] + 0.01 * np.random.default_rng(7).normal(size=(30, 3))
+    found = fit_ridge(codes, labels, 3)
+    tied = {r["penalty"]: r["squared_error"] for r in found.leave_one_out if r["accuracy"] == 1}
+    assert len(tied) > 3
+    assert tied[found.penalty] == min(tied.values())
+
+
 @pytest.mark.parametrize(("images", "classes"), [(1, 2), (2, 2), (3, 3), (5, 1)])
 def test_few_images_still_give_a_head_and_no_confident_number(images: int, classes: int) -> None:
     codes = np.random.default_rng(6).normal(size=(images, 20))

@@ -64,6 +64,28 @@ def test_rough_products_change_no_answer(fit: type, monkeypatch: pytest.MonkeyPa
     assert 0 < error < 0.05 * np.linalg.norm(exact.head.weight)
 
 
+@pytest.mark.parametrize("recipe", [SOFTMAX, SVM])
+def test_rough_products_reach_the_minimum_that_exact_ones_do(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes, labels = blobs(6, 300, 100, 3)
+    own = torch.eye(3, dtype=torch.float64)[:, torch.as_tensor(labels)]
+    loss = CrossEntropy(own) if recipe.kind == "softmax" else SquaredHinge(2 * own[:, None] - 1)
+    monkeypatch.setattr(solvers, "LARGE", 0)
+    monkeypatch.setattr(solvers, "_multiplies_bfloat16", lambda device: True)
+    values = []
+    for tolerance in (1e-5, 1e-12):
+        spans = code_spans(recipe, codes, tolerance, "cpu")
+        span = spans.of()
+        path = PenaltyPath(recipe, span, labels, 3, tolerance)
+        weight, bias = (torch.as_tensor(part) for part in path.weights(10.0))
+        scores = (spans.codes.double() @ weight.T + bias).T
+        scores = scores[None] if recipe.kind == "softmax" else scores[:, None]
+        penalized = (weight * span.scale.double()).square().sum() / (2 * 10.0 * len(labels))
+        values.append(float(loss.value(scores).sum() + penalized))
+    assert values[0] == pytest.approx(values[1], rel=2e-5)
+
+
 @pytest.mark.parametrize("margin", [1.0, 12.0, 25.0])
 def test_derivatives_of_a_small_loss_keep_their_digits_in_float32(margin: float) -> None:
     rng = np.random.default_rng(2)
