@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from headstart.evidence.fitting import Curve, Floats
 from headstart.evidence.forecast import Forecast, Withheld, probability, summarize, withheld
-from headstart.evidence.forecast_inputs import checked, luck_of_images, resampled_curves
+from headstart.evidence.forecast_inputs import checked, enough, luck_of_images, resampled_curves
 from headstart.evidence.statistics import Correct
 
 UNSURE = 0.05  # chance, that the pretrained arm only guesses, above which nothing is to be reached
@@ -46,6 +45,7 @@ def catch_up(
     rng = np.random.default_rng([seed])
     p_reached = None
     try:
+        enough(images)
         if not scratch or run <= 0:
             raise Withheld("Training from scratch has not been run.")
         p_reached, luck, target = _measured(
@@ -54,16 +54,10 @@ def catch_up(
         evaluations = checked(scratch, images, chance)
         drawn = resampled_curves(evaluations, images, chance, luck, rng)
     except Withheld as why:
-        if p_reached is not None and p_reached > 0.5:
-            return replace(withheld(why, run, p_reached), state="reached")
         return withheld(why, run, p_reached)
-    times = drawn.reaches(target)
-    if p_reached > 0.5:
-        reached = summarize(
-            np.minimum(times, run), run, p_reached=p_reached, budget=None, widening=1.0
-        )
-        return replace(reached, state="reached", p_beyond=None)
-    return summarize(times, run, p_reached=p_reached, budget=budget, widening=widening)
+    return summarize(
+        drawn.reaches(target), run, p_reached=p_reached, budget=budget, widening=widening
+    )
 
 
 def _measured(
@@ -76,8 +70,6 @@ def _measured(
 ) -> tuple[float, Floats, Floats]:
     """P(scratch is there already), scratch's luck and the target, [bootstraps] each."""
     images = pretrained.shape[1]
-    if not images:
-        raise Withheld("There are no validation images.")
     if scratch_correct is not None and scratch_correct.shape[1] != images:
         raise ValueError("paired arms need the same validation images")
     wrong = (~pretrained).astype(np.float64)

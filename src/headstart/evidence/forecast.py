@@ -16,6 +16,7 @@ State = Literal["reached", "forecast", "beyond", "withheld"]
 
 HORIZON = 4.0  # times what was run: beyond it simulated forecasts were off by a factor of two
 LEVEL = 0.8
+EARLIEST = 1e-3  # of the run: what would be earlier is as early
 UNFORESEEN = 0.1  # chance that a curve does what no family does: then nothing is known of it
 
 
@@ -49,10 +50,11 @@ class Withheld(Exception):  # noqa: N818 - no error: the answer "nothing can be 
 
 
 def withheld(why: Withheld, run: float, p_reached: float | None = None) -> Forecast:
-    """The forecast that says only why there is none."""
+    """The forecast that says only why there is none; or what was measured, and no time."""
+    reached = p_reached is not None and p_reached > 0.5
     return Forecast(
-        "withheld", None, None, None, run, HORIZON * run, p_reached, None, None, str(why),
-        why.needed,
+        "reached" if reached else "withheld", None, None, None, run, HORIZON * run, p_reached,
+        None, None, str(why), why.needed,
     )  # fmt: skip
 
 
@@ -65,7 +67,7 @@ def summarize(
     times: Floats,
     run: float,
     *,
-    p_reached: float | None,
+    p_reached: float,
     budget: float | None,
     widening: float,
 ) -> Forecast:
@@ -73,18 +75,21 @@ def summarize(
 
     `widening` multiplies every distance from the median, as a ratio (from the limit, where the
     median lies beyond it); it is fitted with `conformal_factor` on forecasts whose fact is known.
+    Where the target is measured as reached, the times are those within the run.
     """
     limit = HORIZON * run
-    earliest = run * 1e-3
-    times = np.clip(times, earliest, None)
-    pivot = min(float(np.quantile(times, 0.5, method="inverted_cdf")), limit)
-    finite = np.isfinite(times)
-    times = np.where(finite, pivot * (np.where(finite, times, pivot) / pivot) ** widening, np.inf)
+    reached = p_reached > 0.5
+    times = np.clip(times, EARLIEST * run, run if reached else np.inf)
+    median = float(np.quantile(times, 0.5, method="inverted_cdf"))
+    times = widened(times, min(median, limit), widening)
     tail = (1 - LEVEL) / 2
     low, value, high = (
         float(bound) if bound <= limit else None
         for bound in np.quantile(times, [tail, 0.5, 1 - tail], method="inverted_cdf")
     )
+    if reached:
+        high = None if high is None else min(high, run)
+        return Forecast("reached", value, low, high, run, limit, p_reached, None, None)
     return Forecast(
         state="beyond" if value is None else "forecast",
         value=value,
@@ -98,6 +103,12 @@ def summarize(
         else _hedged(probability(times <= budget)),
         p_beyond=_hedged(probability(times > limit)),
     )
+
+
+def widened(times: Floats, pivot: float, factor: float) -> Floats:
+    """`times` with every ratio to `pivot` raised to `factor`; 0 and infinity stay."""
+    finite = np.isfinite(times)
+    return np.where(finite, pivot * (np.where(finite, times, pivot) / pivot) ** factor, np.inf)
 
 
 def _hedged(p: float) -> float:

@@ -28,19 +28,23 @@ ROUGH = 4.0  # times the binomial variance, and
 LURCHES = 0.03  # of error: a scatter around the best curve that no curve explains
 
 
+def enough(images: int) -> None:
+    """Raises `Withheld` with too few validation images for a forecast."""
+    if images < LEAST_IMAGES:
+        raise Withheld(
+            f"{images} validation {'image says' if images == 1 else 'images say'} too little: it "
+            f"takes {LEAST_IMAGES} at least.",
+            LEAST_IMAGES,
+        )
+
+
 def checked(
     curves: Sequence[Curve], images: int, chance: float, least_times: int = LEAST_TIMES
 ) -> Evaluations:
     """The evaluations since learning began, joined, where they are enough and fall.
 
-    Raises `Withheld` with too few images or evaluations, and for errors that rise or do not move.
+    Raises `Withheld` with too few evaluations, and for errors that rise or do not move.
     """
-    if images < LEAST_IMAGES:
-        raise Withheld(
-            f"{images} validation {'image says' if images == 1 else 'images say'} too little: a "
-            f"forecast needs at least {LEAST_IMAGES}.",
-            LEAST_IMAGES,
-        )
     evaluations = _since_learning_began(together(curves), images, chance)
     if len(evaluations.times) < least_times:
         raise Withheld(
