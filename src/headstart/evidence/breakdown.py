@@ -21,6 +21,7 @@ from headstart.evidence.statistics import Correct, Estimate, grant_one_image_eac
 
 LEAST = 4  # evaluations with both losses; the last quarter of them stands for the end
 SIGNIFICANT = 2.0  # standard errors
+CHOSEN = 3.5  # the same, from a lowest value that was chosen among many
 NOTICEABLE = 0.02  # of the lowest validation loss
 SURE = 0.8
 
@@ -62,7 +63,7 @@ class Breakdown:
 def overfitting(runs: Sequence[Losses]) -> Overfitting:
     """The gap between an arm's losses, the mean over its runs (one a seed).
 
-    It over-fits where the validation loss ends above its lowest by 2% and by two standard errors
+    It over-fits where the validation loss ends above its lowest by 2% and by 3.5 standard errors
     of its scatter, and the training loss went on falling meanwhile. The end is the last quarter
     of the evaluations, and the lowest the mean of three neighbours, so that one evaluation
     decides neither. A solved head has no training loss, and nothing is said.
@@ -76,8 +77,9 @@ def overfitting(runs: Sequence[Losses]) -> Overfitting:
     late = _late(len(steps))
     end = float(validation[late].mean())
     rise = end - float(smooth[lowest])
-    scatter = float(np.std(validation - smooth, ddof=1)) * np.sqrt(1 / 3 + 1 / late.sum())
-    worse = rise > max(SIGNIFICANT * scatter, NOTICEABLE * float(smooth[lowest]))
+    # A value differs from the mean of three that it is in by 2/3 of its own variance.
+    scatter = float(np.sqrt(1.5 * np.mean((validation - smooth) ** 2) * (1 / 3 + 1 / late.sum())))
+    worse = rise > max(CHOSEN * scatter, NOTICEABLE * float(smooth[lowest]))
     fell = float(train[late].mean()) < float(_of_three(train)[lowest])
     return Overfitting(
         steps=tuple(steps.tolist()),
