@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headstart.evidence.fitting import Floats
+from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import LEVEL, Withheld, probability
 from headstart.evidence.forecast_inputs import enough
 from headstart.evidence.statistics import Correct, Estimate, grant_one_image_each, paired_bootstrap

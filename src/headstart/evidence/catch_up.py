@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.evidence.fitting import Curve, Floats
+from headstart.evidence.fitting import Curve
+from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import Forecast, Withheld, probability, summarize, withheld
 from headstart.evidence.forecast_inputs import checked, enough, luck_of_images, resampled_curves
 from headstart.evidence.statistics import Correct

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from headstart.evidence.fitting import Curve, Floats
+from headstart.evidence.fitting import Curve
+from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import (
     LEVEL,
     Forecast,

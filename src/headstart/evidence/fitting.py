@@ -1,28 +1,17 @@
-"""Which falling curves agree with the evaluations of one arm, and where they go from there.
-
-Three families, each from the error of guessing, e_0, at 0 to a limit e_inf:
-
-    power law             e(t) = e_inf + (e_0 - e_inf) (1 + t/tau)^-beta
-    Morgan-Mercer-Flodin  e(t) = e_inf + (e_0 - e_inf) / (1 + (t/tau)^beta)        (MMF4)
-    Weibull               e(t) = e_inf + (e_0 - e_inf) exp(-(t/tau)^beta)          (WBL4)
-
-The last two are among the best of the 16 that Mohr, Viering, Loog and van Rijn compared ("LCDB
-1.0", ECML PKDD 2022; forms as in Viering and Loog, "The Shape of Learning Curves", 2023); the
-first is the power law with a beginning, of which M4 (Alabdulmohsin et al., NeurIPS 2022) is a
-relative. t may be steps or labelled images.
-"""
+"""Which falling curves agree with the evaluations of one arm, and where they go from there."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from headstart.evidence.fitting_families import FAMILIES, Family, Floats
+
 Whole = npt.NDArray[np.int64]
 
 # Priors. tau, relative to the last evaluation, is uniform in its logarithm.
@@ -30,9 +19,10 @@ LOG_TAU = (math.log(1e-4), math.log(30.0))
 BETA = (0.05, 2.5)
 MEAN, SPREAD = np.array([0.6, -2.5]), np.array([0.4, 1.5])  # of beta and of logit e_inf
 PER_FAMILY = 3000  # weighted samples of a family's parameters
-ROUNDS = 4  # of moving them to where the evaluations put them
+ROUNDS = 3  # of moving them to where the evaluations put them
 WIDE = 1.3  # of the covariance that they are next drawn with, and tails by Student's t
 DEGREES = 5
+SOME_SETS = 20  # are enough to say where; all of them weigh the last samples
 KEPT_PRIOR = 0.125  # share that is drawn from the prior in every round
 EFFECTIVE = 300.0  # samples that a round must leave with weight; it is tempered until then
 PARAMETERS = 3
@@ -72,34 +62,6 @@ def together(curves: Sequence[Curve]) -> Evaluations:
                 at = np.searchsorted(times, step)
                 errors[run, at], present[run, at] = error, 1.0
     return Evaluations(times.astype(np.float64), errors, present)
-
-
-@dataclass(frozen=True)
-class Family:
-    """A shape that falls from 1 at x = 0 towards 0."""
-
-    name: str
-    at: Callable[[Floats, Floats], Floats]  # of x = t / tau, and beta
-    inverse: Callable[[Floats, Floats], Floats]  # x at which the shape has a height in (0, 1]
-
-
-FAMILIES = (
-    Family(
-        "power law",
-        lambda x, beta: (1 + x) ** -beta,
-        lambda height, beta: height ** (-1 / beta) - 1,
-    ),
-    Family(
-        "MMF",
-        lambda x, beta: 1 / (1 + x**beta),
-        lambda height, beta: ((1 - height) / height) ** (1 / beta),
-    ),
-    Family(
-        "Weibull",
-        lambda x, beta: np.exp(-(x**beta)),
-        lambda height, beta: (-np.log(height)) ** (1 / beta),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -218,17 +180,25 @@ def _posterior(
     """Samples [n, 3] of (log tau, beta, logit e_inf), and their log weights [n, sets]."""
     samples = _draw_prior(PER_FAMILY, chance, rng)
     prior = proposal = _log_prior(samples, chance)
-    for left in reversed(range(ROUNDS)):
-        curves = _curves(family, samples, times, chance)
-        likelihood = np.log(curves) @ errors.T + np.log1p(-curves) @ (counts - errors).T
+    some = slice(None, None, math.ceil(len(errors) / SOME_SETS))
+    for _ in range(ROUNDS):
+        likelihood = _log_likelihood(family, samples, times, errors[some], counts[some], chance)
         weights = (prior - proposal)[:, None] + images * likelihood
-        if not left:
-            break
         common = np.exp(weights - weights.max(axis=0))
         common = (common / common.sum(axis=0)).mean(axis=1)
         samples, proposal = _redraw(samples, prior - proposal, common, chance, rng)
         prior = _log_prior(samples, chance)
+    likelihood = _log_likelihood(family, samples, times, errors, counts, chance)
+    weights = (prior - proposal)[:, None] + images * likelihood
     return samples, weights
+
+
+def _log_likelihood(
+    family: Family, samples: Floats, times: Floats, errors: Floats, counts: Floats, chance: float
+) -> Floats:
+    """[samples, sets], for one image."""
+    curves = _curves(family, samples, times, chance)
+    return np.log(curves) @ errors.T + np.log1p(-curves) @ (counts - errors).T
 
 
 def _redraw(

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from headstart.evidence.fitting import Floats
+from headstart.evidence.fitting_families import Floats
 
 State = Literal["reached", "forecast", "beyond", "withheld"]
 

@@ -11,11 +11,11 @@ from headstart.evidence.fitting import (
     Curve,
     Drawn,
     Evaluations,
-    Floats,
     dispersion,
     draw_curves,
     together,
 )
+from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import Withheld
 
 BOOTSTRAPS = 200
