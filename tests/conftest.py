@@ -11,6 +11,9 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 # Small networks wait for threads longer than they work, above all where tests run in parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Tests neither read nor fill the cache of whoever runs them.
+os.environ["HEADSTART_CACHE"] = "off"
+
 # A busy machine is no failure, and the same code gives the same answer.
 settings.register_profile("headstart", deadline=None, derandomize=True)
 settings.load_profile("headstart")

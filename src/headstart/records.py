@@ -90,6 +90,7 @@ class TrialRecord(BaseModel):
     loss: float | None = None
     still_rising: bool = False  # the validation curve had not levelled off when it ended
     chosen: dict[str, Any] = Field(default_factory=dict)  # what was selected: penalty, rate ...
+    changes: list[str] = Field(default_factory=list)  # of the network: not as published
     versions: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
     wall_seconds: float = 0.0  # that running it took here; shared codes are paid for once

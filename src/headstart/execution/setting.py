@@ -59,7 +59,7 @@ class Setting:
     @cached_property
     def reference(self) -> Chain:
         """The backbone with its pretrained weights, as loaded."""
-        return load(self.backbone, self.weights)
+        return load(self.backbone, self.weights, image_size=self.data.image_size)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -92,23 +92,16 @@ class Setting:
     def begin(self, strategy: Strategy, seed: int) -> Chain:
         """The chain with the weights that the strategy's table begins with."""
         rows = resolve(strategy, self.stages)[:-1]
-        start = [(row.stage, self._place(row.start)) for row in rows]
-        chain = begin(self.backbone, self.weights, start, strategy.drawing_seed(seed))
+        start = [(row.stage, weights_of(row.start, self.folder)) for row in rows]
+        chain = begin(
+            self.backbone,
+            self.weights,
+            start,
+            strategy.drawing_seed(seed),
+            image_size=self.data.image_size,
+        )
         chain.to(self.fabric.device)
         return chain
-
-    def _place(self, start: str) -> str:
-        """Where weights lie that a row begins with: a trial's key stands for its file."""
-        if not start.startswith(TRIAL):
-            return start
-        key = start.removeprefix(TRIAL)
-        path = study_folder(self.folder, key) / "weights.safetensors"
-        if not path.is_file():
-            raise HeadstartError(
-                f"{path} is missing, whose weights another arm begins with (a finished study keeps "
-                f"those of one seed). Delete {path.parent} and run the study again."
-            )
-        return str(path)
 
     def codes(self, strategy: Strategy, seed: int, chain: Chain) -> CodesAndCost:
         """Codes of every stage for the weights that `strategy` begins with, extracted once."""
@@ -193,6 +186,19 @@ def digest_of(content: object) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of `content` as JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def weights_of(start: str, study: Path) -> str:
+    """Where the weights lie that a row begins with: a trial's key stands for its file."""
+    if not start.startswith(TRIAL):
+        return start
+    path = study_folder(study, start.removeprefix(TRIAL)) / "weights.safetensors"
+    if not path.is_file():
+        raise HeadstartError(
+            f"{path} is missing, whose weights another arm begins with (a finished study keeps "
+            f"those of one seed). Delete {path.parent} and run the study again."
+        )
+    return str(path)
 
 
 def study_folder(folder: Path, key: str) -> Path:

@@ -151,6 +151,7 @@ def _new_record(trial: Trial, setting: Setting) -> TrialRecord:
         train_images=len(setting.data.training),
         planned_steps=sum(round(phase.steps * trial.unit) for phase in strategy.phases),
         rate_factor=trial.rate_factor,
+        changes=list(setting.reference.origin.changes),
         versions=versions(),
         machine=machine(setting.fabric.device),
         started=_now(),

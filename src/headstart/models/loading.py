@@ -27,7 +27,7 @@ def load(folder: str | Path) -> Model:
     """
     folder = Path(folder)
     card = read_card(folder)
-    chain = load_backbone(card.backbone, "random")
+    chain = load_backbone(card.backbone, "random", image_size=card.preprocessing.image_size)
     if card.head.place == "network":
         chain.replace_classifier(len(card.classes), 0)
     if card.normalization == "group":

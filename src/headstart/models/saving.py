@@ -16,6 +16,7 @@ from headstart.backbones import LAST, Chain, load
 from headstart.data import Preprocessing
 from headstart.errors import HeadstartError
 from headstart.execution import versions
+from headstart.execution.setting import weights_of
 from headstart.execution.trials import fits_classifier, set_classifier
 from headstart.features import LinearHead, code_stages
 from headstart.models.card import CARD, HEAD, WEIGHTS, Card, Head, Pretraining, file_digest
@@ -60,7 +61,17 @@ def save(
     trial = study / "trials" / record.key
     try:
         with replacing_folder(Path(folder), CARD) as new:
-            head = _write_tensors(new, trial, record, strategy, backbone, weights, len(classes))
+            if strategy.trains:
+                head = _copy_network(new, trial, record)
+            else:
+                chain = begin(
+                    backbone,
+                    weights,
+                    [(stage, weights_of(start, study)) for stage, start in _begins(record)],
+                    strategy.drawing_seed(record.seed),
+                    image_size=preprocessing.image_size,
+                )
+                head = _write_with_head(new, trial, record, strategy, chain, len(classes))
             card = Card(
                 backbone=backbone,
                 normalization=strategy.norm,
@@ -103,27 +114,27 @@ def _begins(record: TrialRecord) -> list[tuple[str, str]]:
     return [(row["stage"], row["start"]) for row in record.table["table"][:-1]]
 
 
-def _write_tensors(
-    new: Path,
-    trial: Path,
-    record: TrialRecord,
-    strategy: Strategy,
-    backbone: str,
-    weights: str,
-    classes: int,
-) -> Head:
-    """Write the weights, and the head where it lies beside them; describe the head."""
-    found = trial / (WEIGHTS if strategy.trains else HEAD)
+def _finished(trial: Path, record: TrialRecord, name: str) -> Path:
+    found = trial / name
     if record.state != "done" or not found.is_file():
         raise HeadstartError(
             f"{trial} holds no finished model ({found.name} is missing or the trial is not done). "
             "Run the same study again."
         )
-    if strategy.trains:
-        shutil.copyfile(found, new / WEIGHTS)
-        return Head(kind="trained", place="network", codes="last", stages=(LAST,), unit_norm=False)
-    chain = begin(backbone, weights, _begins(record), record.seed)
-    solved = _solved_head(found)
+    return found
+
+
+def _copy_network(new: Path, trial: Path, record: TrialRecord) -> Head:
+    """A network that was trained, its head in it."""
+    shutil.copyfile(_finished(trial, record, WEIGHTS), new / WEIGHTS)
+    return Head(kind="trained", place="network", codes="last", stages=(LAST,), unit_norm=False)
+
+
+def _write_with_head(
+    new: Path, trial: Path, record: TrialRecord, strategy: Strategy, chain: Chain, classes: int
+) -> Head:
+    """The network that a solved head reads, with the head in it or beside it."""
+    solved = _solved_head(_finished(trial, record, HEAD))
     inside = fits_classifier(strategy)
     if inside:
         chain.replace_classifier(classes, record.seed)

@@ -123,7 +123,12 @@ def _profile(study: Study, warnings: list[str]) -> dict[str, Any]:
         "splits": splits.summary(),
         "splits_made": list(splits.made),
         "resolving_power": resolving_power(max(1, len(splits.validation))),
-        "warnings": [*dataset.warnings, *splits.warnings, *warnings],
+        "warnings": [
+            *dataset.warnings,
+            *splits.warnings,
+            *warnings,
+            *study.setting.reference.origin.changes,
+        ],
         "images_per_class": {
             name: int(count) for name, count in zip(dataset.classes, counts, strict=True)
         },

@@ -169,7 +169,14 @@ def measures(predictions: Predictions) -> tuple[float, float]:
     return loss, float(predictions.correct.mean())
 
 
-def begin(name: str, weights: str, start: Sequence[tuple[str, str]], seed: int) -> Chain:
+def begin(
+    name: str,
+    weights: str,
+    start: Sequence[tuple[str, str]],
+    seed: int,
+    *,
+    image_size: int | None = None,
+) -> Chain:
     """The backbone with each stage's weights from where its row says they begin.
 
     Args:
@@ -177,10 +184,13 @@ def begin(name: str, weights: str, start: Sequence[tuple[str, str]], seed: int) 
         weights: what "pretrained" means: ``"pretrained"`` or a local file.
         start: (stage, "pretrained" | "random" | a weights file) for each stage.
         seed: of random weights.
+        image_size: that the network is made for, in pixels; None for its own.
     """
     places = list(dict.fromkeys(place for _, place in start))
     chains = {
-        place: load(name, weights if place == "pretrained" else place, seed=seed)
+        place: load(
+            name, weights if place == "pretrained" else place, seed=seed, image_size=image_size
+        )
         for place in places
     }
     chain = chains[places[0]]
