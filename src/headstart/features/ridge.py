@@ -22,6 +22,7 @@ Double = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 RIDGE_GRID = tuple(10.0 ** (-2 + step / 2) for step in range(15))  # of standardized codes
+SINGULAR = 1e-13  # a block of 1 - H so near to no inverse says nothing about its group
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,6 @@ class RidgePath:
             return np.zeros((len(members), len(members)))
         left = self._left[members]
         return np.eye(len(members)) - 1 / len(self._targets) - left @ left.T
-
-
-SINGULAR = 1e-13
 
 
 def fit_ridge(
