@@ -25,7 +25,7 @@ from headstart.strategies import Strategy, resolve
 from headstart.strategies.table import TRIAL
 from headstart.tasks import Data, begin
 
-CODE_VERSION = 1  # raised when a change of the code changes what a trial gives
+CODE_VERSION = 2  # raised when a change of the code changes what a trial gives
 
 
 @dataclass
