@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,7 @@ class CountingSource:
 
     def read(self, index: int):  # type: ignore[no-untyped-def]
         self.reads += 1
+        time.sleep(0.005)  # the next batch is asked for before this image is there
         return self.inner.read(index)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from headstart.backbones import LAST
 from headstart.features import cache as caching
+from headstart.features import cache_writing
 from headstart.features.cache import Cache, Entry, cache_root
 from headstart.features.extraction import Extraction, average_names
 
@@ -206,16 +207,17 @@ def test_usage_and_clearing(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cache_writing, "SHARD_BYTES", 1)
     (tmp_path / "features").write_text("not a folder")
-    dataset, chain = draw(tmp_path / "pictures", 6), chain_from(tmp_path / "weights")
+    dataset, chain = draw(tmp_path / "pictures", 70), chain_from(tmp_path / "weights")
     with caplog.at_level(logging.WARNING):
         codes = Extraction(
             chain, dataset, store_of(dataset, chain), average_names((LAST,)), SIZE,
             cache=Cache(tmp_path),
-        ).all(np.arange(6))  # fmt: skip
-    assert all(len(code) == 6 for code in codes.values())
+        ).all(np.arange(70))  # fmt: skip
+    assert all(len(code) == 70 for code in codes.values())
     assert caplog.text.count("cannot be kept") == 1
 
 

@@ -87,10 +87,18 @@ def test_codes_of_all_stages_and_poolings_are_the_chains(
         torch.testing.assert_close(own, averages[LAST])
 
 
-def test_the_class_token_is_a_pooling_where_there_is_one(folder: Path) -> None:
+def test_the_class_token_is_a_pooling_where_there_is_one(dataset: Dataset, folder: Path) -> None:
     vit, resnet = chain_from(folder, "timm/test_vit"), chain_from(folder)
     names = code_names(vit, ("blocks.5", LAST), ("avg", "cls"), 160)
     assert [str(name) for name in names] == ["blocks.5/avg", "blocks.5/cls", "last"]
+    positions = np.arange(5)
+    store = store_of(dataset, vit, 160)
+    codes = Extraction(vit, dataset, store, names, 160).all(positions)
+    raw = next(iter(store.batches([positions])))
+    with torch.inference_mode():
+        tokens = vit.run(normalize(center_crop(raw, 160), vit.preprocessing))
+    found = torch.from_numpy(codes[CodeName("blocks.5", "cls")])
+    torch.testing.assert_close(found, tokens[:, 0])
     with pytest.raises(HeadstartError, match="pooling 'cls'"):
         code_names(resnet, resnet.stage_names, ("avg", "cls"), SIZE)
     with pytest.raises(HeadstartError, match="stage 'layer9'"):
@@ -181,7 +189,7 @@ def test_codes_are_not_taken_for_those_of_something_else(
         reading = Extraction(
             chain,
             dataset,
-            store_of(dataset, chain, asked["size"]),
+            store_of(dataset, chain_from(folder), asked["size"]),
             average_names(asked["stages"]),
             asked["size"],
             cache=cache,

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from headstart.backbones import LAST, Chain
 from headstart.data import Dataset
 from headstart.errors import HeadstartError
-from headstart.features import extraction
+from headstart.features import extraction, writing
 from headstart.features.extraction import Extraction
 from headstart.features.pooling import CodeName, code_names
 from headstart.features.writing import check_target, write_codes
@@ -50,6 +50,7 @@ def write(path: Path, dataset: Dataset, chain: Chain) -> dict[CodeName, np.ndarr
 @pytest.fixture(params=[1, 256])
 def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "CHUNK", request.param)
+    monkeypatch.setattr(writing, "ROW_GROUP_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("_chunks")
