@@ -2,12 +2,13 @@
 # How general are the stages of a small network? (Yosinski et al. 2014, on CIFAR-10)
 #
 #     examples/transplants.sh CIFAR10 OUT
+#     STEPS=1000 SEEDS=3 examples/transplants.sh CIFAR10 OUT
 #
 # CIFAR10 is a folder with train/ and test/, each with a folder of images a class. Every other class
 # becomes the source A, the rest the target B. A network learns A from random weights; then its
-# first n stages are transplanted, for every n, into networks that learn B for as long. With 300
-# steps that takes about half an hour on one core; more steps and seeds say more. The answer is in
-# OUT/transplants/report.html.
+# first n stages are transplanted, for every n, into networks that learn B for as long. The first
+# line above takes about a quarter of an hour on one core; more steps and seeds say more. The answer
+# is in OUT/transplants/report.html.
 set -eu
 
 images=$(cd "$1" && pwd)
