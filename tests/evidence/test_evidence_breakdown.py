@@ -55,6 +55,9 @@ def test_one_lucky_evaluation_is_not_reaching_it() -> None:
     train[5] = 0.01
     found = breakdown([losses(train, 1.5)], [PRETRAINED], answers(0.6), answers(0.9))
     assert found.state == "not reached"
+    later = np.where(STEPS < 250, train, 0.05)
+    found = breakdown([losses(later, 1.5)], [PRETRAINED], answers(0.6), answers(0.9))
+    assert (found.state, found.step) == ("breakdown", 260)
 
 
 def test_the_same_accuracy_is_none_and_few_images_leave_it_open() -> None:

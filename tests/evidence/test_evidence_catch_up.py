@@ -187,11 +187,12 @@ def test_a_late_begin_is_waited_for() -> None:
 def test_runs_with_different_ends_are_joined_and_runs_that_differ_widen() -> None:
     long, short = curve(power(0.03)), curve(power(0.03)[:9], STEPS[:9])
     goal = answers(0.9245, 4000, 2)
-    low, value, _ = times(catch_up([long, short, long], goal, chance=CHANCE))
-    assert value == pytest.approx(1500, rel=0.25)
+    joined = catch_up([long, short, long], goal, chance=CHANCE)
+    assert joined.value == pytest.approx(1500, rel=0.25)
+    low, value, _ = times(catch_up([long] * 3, goal, chance=CHANCE))
     apart = [curve(power(0.03) + shift) for shift in (-0.015, 0, 0.015)]
     wide_low, wide_value, _ = times(catch_up(apart, goal, chance=CHANCE))
-    assert wide_value / wide_low > value / low
+    assert wide_value / wide_low > 1.15 * value / low
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.integers(1, 200), st.floats(0, 1))

@@ -63,6 +63,7 @@ def test_each_set_has_its_own_curves_and_counts_weigh() -> None:
     rng = np.random.default_rng(0)
     times = np.array([1.0, 2, 4, 8, 16, 32])
     ten = draw_curves(times, 10 * errors, np.full_like(errors, 10), 100, CHANCE, rng, 500)
+    assert ten.at(32.0).mean(axis=1) == pytest.approx([0.29, 0.6], abs=0.02)
     assert (ten.at(32.0).std(axis=1) < 0.6 * drawn.at(32.0).std(axis=1)).all()
 
 

@@ -35,8 +35,9 @@ def catch_up(
     is the error of always guessing the commonest class. `budget` is in steps.
 
     200 bootstraps over images and seeds move both arms; scratch is refitted in each (see
-    `fitting.draw_curves`). On simulated curves of 1,000 images the median was off by a factor
-    of 2^.2 where the fact lay at 1.5 times the run, 2^.3 at 2, 2^.5 at 4.
+    `fitting.draw_curves`). On simulated curves of the three families, 1,000 images and twelve
+    evaluations, the median |log2 error| was .16 where the fact lay at 1.5 times the run, .26 at 2
+    and .45 at 4; on curves outside them .26, .43 and .82. The intervals held 86% and 77%.
 
     Withheld, with the reason: few images or evaluations, a pretrained arm that may only guess,
     errors that rise, jump or stay flat. An arm that has caught up is told from what was measured.
