@@ -14,6 +14,7 @@ from headstart.data.preprocessing import Preprocessing
 from headstart.data.store import RawBatch
 
 TRIES = 10  # random crops drawn for each image; the first that fits is taken
+NUMBERS = 2 * TRIES + 3  # uniform numbers that decide an image's crop and mirroring
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,13 @@ def center_crop(batch: RawBatch, image_size: int) -> Tensor:
 
 
 def draw_crops(
-    sizes: npt.NDArray[np.int64], rng: np.random.Generator, policy: Augmentation
+    sizes: npt.NDArray[np.int64], drawn: npt.NDArray[np.float64], policy: Augmentation
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Boxes [B, 4] (top, left, height, width in pixels) inside images of `sizes`, and flips [B].
 
-    The same count of numbers is drawn for every image and policy, so two arms that draw from
-    equal generators see equal crops. Where no try fits, the largest central crop is taken.
+    `drawn` [B, NUMBERS] in 0..1 decides all of it, whatever the policy: where two arms have equal
+    numbers they see equal crops. Where no try fits, the largest central crop is taken.
     """
-    drawn = rng.random((len(sizes), 2 * TRIES + 3))
     height, width = sizes[:, 0].astype(np.float64), sizes[:, 1].astype(np.float64)
     low, high = policy.scale
     share = low + (high - low) * drawn[:, :TRIES]
@@ -80,14 +80,14 @@ def draw_crops(
 
 
 def augment(
-    batch: RawBatch, image_size: int, rng: np.random.Generator, policy: Augmentation
+    batch: RawBatch, image_size: int, drawn: npt.NDArray[np.float64], policy: Augmentation
 ) -> Tensor:
-    """A random crop of each image, resized to `image_size`: float32 [B, 3, S, S] in 0..255.
+    """The crop of each image that `drawn` says (see `draw_crops`), resized to `image_size`: float32 [B, 3, S, S] in 0..255.
 
     One bilinear ``grid_sample`` for the whole batch, on its device. Crops lie inside each
     image's true size, and the padding around it is never blended in.
     """
-    boxes, flips = draw_crops(batch.sizes.cpu().numpy(), rng, policy)
+    boxes, flips = draw_crops(batch.sizes.cpu().numpy(), drawn, policy)
     images = batch.images
     extent = np.array(images.shape[-2:], dtype=np.float64)  # of the padded batch
     theta = np.zeros((len(boxes), 2, 3))

@@ -14,7 +14,7 @@ from headstart.data import center_crop, normalize
 from headstart.execution.frozen import keeping_for
 from headstart.execution.setting import Setting
 from headstart.execution.solving import time_heads
-from headstart.execution.trials import Trial, recipe
+from headstart.execution.trial import Trial, recipe
 from headstart.strategies import Strategy, defaults
 from headstart.tasks import Classification
 from headstart.tasks.classification import ImageBatch

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +18,10 @@ from headstart.execution.frozen import activations_for, keeping_for
 from headstart.execution.machine import machine, versions
 from headstart.execution.setting import (
     Setting,
-    digest_of,
     select,
     study_folder,
 )
+from headstart.execution.trial import Trial, recipe
 from headstart.features import HeadFit, LinearHead, extract
 from headstart.records import (
     CurvePoint,
@@ -50,31 +49,6 @@ from headstart.training import (
     train,
 )
 from headstart.training.averaging import estimate_batchnorm
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One arm with one seed, one schedule and one learning rate."""
-
-    strategy: Strategy
-    seed: int
-    unit: int = 0  # steps of a phase of steps: 1; 0 where no step is taken
-    rate_factor: float | None = None  # x the default rate
-    role: Literal["trial", "sweep"] = "trial"
-
-    def key(self, protocol: str) -> str:
-        """Hash of everything that can change the outcome."""
-        return digest_of(
-            {
-                "protocol": protocol,
-                "strategy": self.strategy.model_dump(mode="json"),
-                "files": _file_digests(self.strategy),
-                "seed": self.seed,
-                "unit": self.unit,
-                "rate_factor": self.rate_factor,
-                "role": self.role,
-            }
-        )
 
 
 def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecord:
@@ -110,33 +84,6 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
     write_trial(folder, record)
     checkpoint.remove(folder)
     return record
-
-
-def recipe(trial: Trial, setting: Setting) -> Recipe:
-    """The numbers that a trial trains with."""
-    strategy, data = trial.strategy, setting.data
-    factor = trial.rate_factor or 1.0
-    pretrained = strategy.starts != {"random"}
-    default = defaults.rate(pretrained=pretrained, batch=setting.batch)
-    sweep = trial.role == "sweep"
-    evaluated = len(data.splits.validation) + min(128, len(data.training))
-    every = defaults.evaluate_every(trial.unit, setting.batch, evaluated)
-    return Recipe(
-        table=tuple(resolve(strategy, setting.stages)),
-        phases=strategy.phases,
-        unit=trial.unit,
-        rates=tuple((phase.rate or default) * factor for phase in strategy.phases),
-        batch=setting.batch,
-        seed=trial.seed,
-        pixels_per_image=data.image_size**2,
-        flops=setting.flops,
-        evaluate_every=every,
-        images=len(data.training),
-        curve=not sweep,
-        schedule=setting.schedule,
-        freeze_batchnorm=strategy.batchnorm == "frozen",
-        extension_limit=1.0 if sweep else setting.extension_limit,
-    )
 
 
 def _new_record(trial: Trial, setting: Setting) -> TrialRecord:
@@ -341,18 +288,6 @@ def _save_network(folder: Path, chain: Chain) -> None:
     state = {name: value.contiguous() for name, value in chain.network.state_dict().items()}
     with replacing(folder / "weights.safetensors") as temporary:
         save_file(state, temporary)
-
-
-def _file_digests(strategy: Strategy) -> list[str]:
-    """SHA-256 of each weights file that the strategy starts from (rule 11)."""
-    files = sorted(strategy.starts - {"pretrained", "random"})
-    digests = []
-    for name in files:
-        if not Path(name).is_file():
-            raise HeadstartError(f"Strategy '{strategy.name}' starts from {name}: no such file.")
-        with Path(name).open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests
 
 
 def _now() -> str:
