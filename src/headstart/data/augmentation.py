@@ -82,7 +82,9 @@ def draw_crops(
 def augment(
     batch: RawBatch, image_size: int, drawn: npt.NDArray[np.float64], policy: Augmentation
 ) -> Tensor:
-    """The crop of each image that `drawn` says (see `draw_crops`), resized to `image_size`: float32 [B, 3, S, S] in 0..255.
+    """A random crop of each image, resized to `image_size`: float32 [B, 3, S, S] in 0..255.
+
+    `drawn` decides the crops as it does in `draw_crops`.
 
     One bilinear ``grid_sample`` for the whole batch, on its device. Crops lie inside each
     image's true size, and the padding around it is never blended in.
