@@ -50,6 +50,8 @@ from headstart.training import (
 )
 from headstart.training.averaging import estimate_batchnorm
 
+__all__ = ["Trial", "fits_classifier", "run", "set_classifier"]
+
 
 def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecord:
     """The trial's record: read where it is finished, resumed where it was begun, else run.

@@ -1,0 +1,77 @@
+"""What a trial is, its key, and the numbers it trains with."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from headstart.errors import HeadstartError
+from headstart.execution.setting import Setting, digest_of
+from headstart.strategies import Strategy, defaults, resolve
+from headstart.training import Recipe
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm with one seed, one schedule and one learning rate."""
+
+    strategy: Strategy
+    seed: int
+    unit: int = 0  # steps of a phase of steps: 1; 0 where no step is taken
+    rate_factor: float | None = None  # x the default rate
+    role: Literal["trial", "sweep"] = "trial"
+
+    def key(self, protocol: str) -> str:
+        """Hash of everything that can change the outcome."""
+        return digest_of(
+            {
+                "protocol": protocol,
+                "strategy": self.strategy.model_dump(mode="json"),
+                "files": _file_digests(self.strategy),
+                "seed": self.seed,
+                "unit": self.unit,
+                "rate_factor": self.rate_factor,
+                "role": self.role,
+            }
+        )
+
+
+def recipe(trial: Trial, setting: Setting) -> Recipe:
+    """The numbers that a trial trains with."""
+    strategy, data = trial.strategy, setting.data
+    factor = trial.rate_factor or 1.0
+    pretrained = strategy.starts != {"random"}
+    default = defaults.rate(pretrained=pretrained, batch=setting.batch)
+    sweep = trial.role == "sweep"
+    evaluated = len(data.splits.validation) + min(128, len(data.training))
+    every = defaults.evaluate_every(trial.unit, setting.batch, evaluated)
+    return Recipe(
+        table=tuple(resolve(strategy, setting.stages)),
+        phases=strategy.phases,
+        unit=trial.unit,
+        rates=tuple((phase.rate or default) * factor for phase in strategy.phases),
+        batch=setting.batch,
+        seed=trial.seed,
+        pixels_per_image=data.image_size**2,
+        flops=setting.flops,
+        evaluate_every=every,
+        images=len(data.training),
+        curve=not sweep,
+        schedule=setting.schedule,
+        freeze_batchnorm=strategy.batchnorm == "frozen",
+        extension_limit=1.0 if sweep else setting.extension_limit,
+    )
+
+
+def _file_digests(strategy: Strategy) -> list[str]:
+    """SHA-256 of each weights file that the strategy starts from (rule 11)."""
+    files = sorted(strategy.starts - {"pretrained", "random"})
+    digests = []
+    for name in files:
+        if not Path(name).is_file():
+            raise HeadstartError(f"Strategy '{strategy.name}' starts from {name}: no such file.")
+        with Path(name).open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests
