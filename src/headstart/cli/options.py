@@ -44,5 +44,8 @@ ScheduleOption = Annotated[Schedule, typer.Option(help="Shape of the learning ra
 Delta = Annotated[float, typer.Option(help="Differences in accuracy below it do not matter.")]
 Seed = Annotated[int, typer.Option(help="Of the splits and everything drawn.")]
 Strategies = Annotated[
-    str | None, typer.Option(help="Names or YAML files, separated by commas; default: all.")
+    str | None,
+    typer.Option(
+        help="Names or YAML files, by commas; transplant: a sweep over cuts. Default: all."
+    ),
 ]

@@ -104,6 +104,9 @@ def _similar_pairs(
 
 def _detail(grey: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
     """Unit vectors [n, pixels] of images [n, s, s] less their local mean, and their strength."""
+    if len(grey) > CHUNK:  # so that intermediate values stay few
+        parts = [_detail(grey[i : i + CHUNK]) for i in range(0, len(grey), CHUNK)]
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     values = grey.astype(np.float32)
     local = uniform_filter(values, size=(0, 5, 5), mode="nearest")
     vectors = (values - local).reshape(len(grey), -1)

@@ -28,11 +28,15 @@ class FileSource:
 
     def read(self, index: int) -> Image.Image:
         """Image `index`."""
-        return read_rgb(self.root / self.paths[index])
+        return read_rgb(self.file(index))
+
+    def file(self, index: int) -> Path:
+        """Where image `index` lies."""
+        return self.root / self.paths[index]
 
     def examine(self, index: int) -> Examined:
         """What is noted of image `index`; its file is read once, whole."""
-        return examine_bytes((self.root / self.paths[index]).read_bytes())
+        return examine_bytes(self.file(index).read_bytes())
 
     def select(self, indices: Indices) -> FileSource:
         """These images alone."""

@@ -35,7 +35,11 @@ class HubSource:
 
     def read(self, index: int) -> Image.Image:
         """Image `index`."""
-        return read_rgb(io.BytesIO(self._bytes(index)))
+        return read_rgb(self.file(index))
+
+    def file(self, index: int) -> io.BytesIO:
+        """The bytes of image `index`'s file."""
+        return io.BytesIO(self._bytes(index))
 
     def examine(self, index: int) -> Examined:
         """What is noted of image `index`."""

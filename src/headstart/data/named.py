@@ -57,8 +57,14 @@ class PairSource:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$HEADSTART_CACHE``, or ``~/.cache/headstart``."""
-    return Path(os.environ.get("HEADSTART_CACHE", "~/.cache/headstart")).expanduser()
+    """Where downloads are kept: ``$HEADSTART_CACHE``, or ``~/.cache/headstart``.
+
+    ``off`` says that no codes are to be kept; downloads have to lie somewhere.
+    """
+    given = os.environ.get("HEADSTART_CACHE")
+    if given and given != "off":
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headstart"
 
 
 def list_torchvision(name: str) -> Listing:

@@ -16,6 +16,7 @@ from headstart.data.duplicates import find_duplicates
 from headstart.data.reading import Examined, bombs_unwarned
 from headstart.errors import HeadstartError
 
+AT_ONCE = 1024  # images that are asked for together when a data set is opened
 MOST_BROKEN = 0.05  # a larger share of broken images is no accident
 NAMED = 5  # how many names a message lists
 
@@ -78,7 +79,10 @@ def _examine_all(listing: Listing) -> list[Examined | str]:
             return _first_line(error)
 
     with bombs_unwarned(), ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 2)) as pool:
-        return list(pool.map(one, range(len(listing.ids))))
+        count, outcomes = len(listing.ids), list[Examined | str]()
+        for start in range(0, count, AT_ONCE):  # a task waiting for its turn costs a kilobyte
+            outcomes += pool.map(one, range(start, min(start + AT_ONCE, count)))
+        return outcomes
 
 
 def _first_line(error: Exception) -> str:

@@ -86,6 +86,7 @@ class Setting:
             "batch": self.batch,
             "schedule": self.schedule,
             "precision": str(self.fabric.device.type),
+            "engine": self.engine,
         }
         return digest_of(content)
 

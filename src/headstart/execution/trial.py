@@ -42,7 +42,7 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
     """The numbers that a trial trains with."""
     strategy, data = trial.strategy, setting.data
     factor = trial.rate_factor or 1.0
-    pretrained = strategy.starts != {"random"}
+    pretrained = strategy.head != "new"  # a head that begins at random asks for the higher rate
     default = defaults.rate(pretrained=pretrained, batch=setting.batch)
     sweep = trial.role == "sweep"
     evaluated = len(data.splits.validation) + min(128, len(data.training))

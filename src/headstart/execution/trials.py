@@ -128,7 +128,8 @@ def _prepare(trial: Trial, setting: Setting) -> _Start:
         # Codes are extracted once for many arms, but each is billed as if it had been alone.
         seconds = setting.codes(strategy, trial.seed, chain).seconds
         fit = setting.fit_head(strategy, trial.seed, chain)
-    chain.replace_classifier(len(setting.data.dataset.classes), trial.seed)
+    classes = len(setting.data.dataset.classes)
+    chain.replace_classifier(classes, strategy.drawing_seed(trial.seed))
     if strategy.norm == "group" and not batchnorm_to_groupnorm(chain.network):
         raise HeadstartError(
             f"Strategy '{strategy.name}' asks for GroupNorm in BatchNorm's place, but "

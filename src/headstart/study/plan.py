@@ -15,6 +15,9 @@ from headstart.backbones import load
 from headstart.data import Dataset, ImageStore, Splits, make_splits, near_duplicates, open_dataset
 from headstart.errors import HeadstartError
 from headstart.execution import Costs, Setting, Trial, fabric, measure_costs, unit_numbers
+from headstart.features import average_names, code_stages
+from headstart.features.cache import Cache
+from headstart.features.engine_choice import choose_engine
 from headstart.strategies import NAMES, Strategy, choose, defaults, resolve
 from headstart.strategies.table import ARM
 from headstart.study.listener import Listener
@@ -70,6 +73,8 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
             "Choose another --out for the data as they are now."
         )
     setting = _setting(asked, dataset, splits, folder)
+    setting.cache = Cache.default()
+    setting.engine = existing.resolved.engine if existing else _engine(setting)
     if existing is not None:
         return Study(asked, existing.resolved, setting, folder)
     strategies, notes = _strategies(asked, setting)
@@ -82,6 +87,7 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
         protocol=setting.protocol,
         image_size=setting.data.image_size,
         batch_size=setting.batch,
+        engine=setting.engine,
         seeds=seeds,
         arms=arms,
         planning_seconds=time.perf_counter() - begun,
@@ -115,6 +121,16 @@ def _setting(asked: Question, dataset: Dataset, splits: Splits, folder: Path) ->
         duplicates=_units(dataset),
         folder=folder,
     )
+
+
+def _engine(setting: Setting) -> str:
+    """What computes codes. On a GPU float32: the model that is handed over computes in it too."""
+    chain = setting.reference.to(setting.fabric.device)
+    if setting.fabric.device.type == "cuda":
+        return "torch"
+    images = len(setting.data.training) + len(setting.data.splits.validation)
+    names = average_names(code_stages(chain))
+    return choose_engine(chain, names, setting.data.image_size, images, setting.cache)
 
 
 def _units(dataset: Dataset) -> npt.NDArray[np.int64]:

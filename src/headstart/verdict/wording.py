@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headstart.strategies.transplants import in_words
 from headstart.verdict.decision import SURE, Decision, Judged
 
 FEW = 20  # validation images below which no arm can be recommended with any confidence
@@ -16,13 +17,14 @@ HUMAN_NAMES = {
     "fine-tune": "fine-tune everything",
     "scratch": "train from scratch",
     "scratch-gn": "train from scratch with GroupNorm",
+    "baseB": "train from scratch, as long as the transplants",
 }
 DOING = {"fine-tune ": "fine-tuning ", "train ": "training "}  # names that say what to do
 
 
 def human_name(strategy: str) -> str:
     """What a practitioner calls a strategy; the user's own keep the name they were given."""
-    return HUMAN_NAMES.get(strategy, strategy)
+    return HUMAN_NAMES.get(strategy) or in_words(strategy) or strategy
 
 
 def subject(strategy: str) -> str:
