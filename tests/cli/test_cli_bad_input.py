@@ -241,6 +241,15 @@ def _noise(path: Path) -> None:
     path.write_bytes(b"\x00\x01\x02 weights, honestly")
 
 
+def test_random_weights_do_not_pass_for_pretrained_ones(
+    call: Call, pets: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    given = ("compare", str(pets), *QUICK, "--weights", "random", "--out", str(out))
+    assert_refused(call(*given), "--weights random", "linear begins with pretrained")
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "write", "said"),
     [

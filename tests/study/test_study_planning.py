@@ -90,7 +90,7 @@ def test_a_plan_fills_at_most_the_budget(
 
 def test_a_budget_too_small_for_scratch_prunes_it_and_says_so() -> None:
     costs = costs_of(step=1.0, forward=0.01, images=400, batch=32)
-    asked = Question(data="x", budget_seconds=150, strategies=["linear", "fine-tune", "scratch"])
+    asked = Question(data="x", budget_seconds=100, strategies=["linear", "fine-tune", "scratch"])
     _, arms, _ = planned(asked, costs, 400, 32)
     by_name = {arm.strategy.name: arm for arm in arms}
     assert by_name["linear"].state is None

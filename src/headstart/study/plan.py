@@ -150,6 +150,13 @@ def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict
         # BatchNorm cannot learn from small batches, so there scratch is trained with GroupNorm.
         left_out = "scratch" if small else "scratch-gn"
         strategies = choose([n for n in NAMES if n != left_out], setting.stages)
+    if asked.weights == "random":
+        loading = [s.name for s in strategies if "pretrained" in s.starts]
+        if loading:  # rule 1: they would be frozen, or fine-tuned, without a word
+            raise HeadstartError(
+                f"--weights random leaves nothing to load, but {loading[0]} begins with pretrained "
+                "weights. Leave --weights out, or ask for --strategies scratch."
+            )
     for strategy in strategies:
         resolve(strategy, setting.stages)  # unknown stages are refused before anything is written
         if strategy.norm == "group" and not has_batchnorm:
