@@ -97,17 +97,33 @@ def augment(
     theta[:, 0, 2] = (2 * boxes[:, 1] + boxes[:, 3]) / extent[1] - 1
     theta[:, 1, 1] = boxes[:, 2] / extent[0]
     theta[:, 1, 2] = (2 * boxes[:, 0] + boxes[:, 2]) / extent[0] - 1
-    shape = [len(boxes), 3, image_size, image_size]
-    grid = functional.affine_grid(
-        torch.from_numpy(theta).to(images.device, torch.float32), shape, align_corners=False
-    )
-    true = batch.sizes.to(images.device, torch.float32).flip(1)  # width, height
-    span = torch.tensor([extent[1], extent[0]], device=images.device, dtype=torch.float32)
-    last = ((2 * true - 1) / span - 1)[:, None, None, :]  # the centre of the last true pixel
-    grid = torch.minimum(grid, last)
+    grid = _sampling_grid(theta, batch.sizes, extent, image_size, images.device)
     return functional.grid_sample(
         images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
+
+
+def _sampling_grid(
+    theta: npt.NDArray[np.float64],
+    sizes: Tensor,
+    extent: npt.NDArray[np.float64],
+    side: int,
+    device: torch.device,
+) -> Tensor:
+    """Where each pixel is read [B, side, side, 2], as ``grid_sample`` counts, never in the padding.
+
+    Crops have no rotation, so rows and columns are placed apart: a fifth of what
+    ``affine_grid`` takes.
+    """
+    scale = torch.from_numpy(theta).float().to(device)
+    span = torch.tensor([extent[1], extent[0]], dtype=torch.float32)
+    last = ((2 * sizes.flip(1).float() - 1) / span - 1).to(device)  # the last true pixel's centre
+    centres = (2 * torch.arange(side, device=device) + 1) / side - 1
+    along = torch.minimum(centres * scale[:, 0, 0, None] + scale[:, 0, 2, None], last[:, :1])
+    down = torch.minimum(centres * scale[:, 1, 1, None] + scale[:, 1, 2, None], last[:, 1:])
+    grid = torch.empty(len(scale), side, side, 2, device=device)
+    grid[..., 0], grid[..., 1] = along[:, None, :], down[:, :, None]
+    return grid
 
 
 def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:

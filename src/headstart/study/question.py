@@ -55,7 +55,7 @@ class Resolved(BaseModel):
     protocol: str
     image_size: int
     batch_size: int
-    engine: str  # that computed codes
+    engine: str = "torch"  # that computes codes
     seeds: int
     arms: list[ArmPlan]
     planning_seconds: float = 0.0
