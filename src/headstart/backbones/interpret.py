@@ -28,26 +28,32 @@ class Number:
     other: Any  # for one image more
     count: int
 
-    def at(self, batch: int) -> Any:
-        """The number for a batch of `batch` images."""
-        return _at(self.value, self.other, batch - self.count)
+    def at(self, like: torch.Tensor) -> Any:
+        """The number for the images of `like`, with its device and type of number."""
+        return _at(self.value, self.other, len(like) - self.count, like)
 
     @property
     def follows_the_image(self) -> bool:
         """Whether it holds more than multiples of the batch's size."""
-        return _any(self.at(0))
+        return _any(_at(self.value, self.other, -self.count, torch.empty(0)))
 
 
-def _at(value: Any, other: Any, more: int) -> Any:
+def _at(value: Any, other: Any, more: int, like: torch.Tensor) -> Any:
     if isinstance(value, torch.Size):  # a tuple whose parts are numbers
-        return torch.Size(_at(tuple(value), tuple(other), more))
+        return torch.Size(_at(tuple(value), tuple(other), more, like))
     if isinstance(value, tuple | list):
-        return type(value)([_at(v, o, more) for v, o in zip(value, other, strict=True)])
+        return type(value)([_at(v, o, more, like) for v, o in zip(value, other, strict=True)])
+    if isinstance(value, torch.device):
+        return like.device
+    if isinstance(value, torch.dtype):
+        return like.dtype if value.is_floating_point else value
     return value if value == other else value + (other - value) * more
 
 
 def _any(value: Any) -> bool:
-    return any(_any(v) for v in value) if isinstance(value, tuple | list) else bool(value)
+    if isinstance(value, tuple | list):
+        return any(_any(part) for part in value)
+    return not isinstance(value, torch.device | torch.dtype) and bool(value)
 
 
 def run(
@@ -79,13 +85,13 @@ def gather(
                 uses[source] += 1
     for node in wanted:
         uses[node] += 1
-    batch = len(next(iter(given.values())))
+    like = next(iter(given.values()))
 
     def value_of(node: fx.Node) -> Any:
         if node in values:
             return values[node]
         if NUMBER in node.meta:
-            return node.meta[NUMBER].at(batch)
+            return node.meta[NUMBER].at(like)
         return compute(node)
 
     def compute(node: fx.Node) -> Any:
@@ -97,9 +103,9 @@ def gather(
         value = values[node] = compute(node)
         if any(user not in uses for user in node.users):
             if NUMBER in node.meta:
-                _expect_number(value, node.meta[NUMBER].at(batch))
+                _expect_number(value, node.meta[NUMBER].at(like))
             elif FREE in node.meta and isinstance(value, torch.Tensor):
-                _expect_number(tuple(value.shape), node.meta[FREE].at(batch))
+                _expect_number(tuple(value.shape), node.meta[FREE].at(like))
         for source in node.all_input_nodes:
             if source in uses:
                 uses[source] -= 1
