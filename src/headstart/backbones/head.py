@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx, nn
 
+from headstart.backbones.cuts import SHAPE
 from headstart.backbones.interpret import gather
-from headstart.backbones.tracing import SHAPE, Trace, inference
+from headstart.backbones.tracing import Trace, inference
 from headstart.errors import HeadstartError
 from headstart.seeds import seed_for
 
