@@ -125,6 +125,24 @@ def test_a_cut_behind_which_something_else_is_needed_names_that() -> None:
         Chain.from_module(Long(), ["two", "three"], preprocessing=SIZE)
 
 
+def test_parallel_branches_have_no_cut() -> None:
+    class Parallel(Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            one, other = self.one(x), nn.functional.avg_pool2d(x, 2)
+            one = self.three(self.two(one)).mean((2, 3))
+            return self.answer(self.norm(one + other.mean((1, 2, 3))[:, None]))
+
+    class Apart(Parallel):
+        def forward(self, x: Tensor) -> Tensor:
+            one, other = self.one(x), self.one(x * 2)
+            both = self.answer(one.mean((2, 3)).repeat(1, 2)), other.mean((2, 3)).repeat(1, 2)
+            return both[0] + self.answer(both[1])
+
+    assert len(Chain.from_module(Parallel(), preprocessing=SIZE).stage_names) == 1
+    with pytest.raises(HeadstartError, match="Apart cannot be cut anywhere"):
+        Chain.from_module(Apart(), preprocessing=SIZE)
+
+
 class Branching(Plain):
     def forward(self, x: Tensor) -> Tensor:
         x = self.one(x)

@@ -93,6 +93,7 @@ FAMILIES = [
     "tresnet_m",
     "twins_pcpvt_small",
     "vgg11",
+    "volo_d1_224",
     "visformer_tiny",
     "test_vit",
     "vit_small_r26_s32_224",

@@ -10,9 +10,10 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.backbones.head import Head, last_layer, new_layer, put
+from headstart.backbones.head import pooled as pooled  # the reference of `features.pooling`
 from headstart.backbones.interpret import gather, run
 from headstart.backbones.stages import HEAD, Segment
-from headstart.backbones.tracing import trace
+from headstart.backbones.tracing import Trace, trace
 from headstart.backbones.weights import digest
 from headstart.data.preprocessing import Preprocessing
 from headstart.errors import HeadstartError
@@ -64,10 +65,14 @@ class Chain(nn.Module):
         self.preprocessing = preprocessing
         self.origin = origin
         self._classifiers = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-        size = preprocessing.image_size
-        image = (self.channels, size, size)
-        self._trace = trace(network, self._classifiers, image, stages)
+        self._named = tuple(stages)
+        self._trace = self._follow()
         self.training = network.training
+
+    def _follow(self) -> Trace:
+        size = self.preprocessing.image_size
+        image = (self.channels, size, size)
+        return trace(self.network, self._classifiers, image, self._named)
 
     @classmethod
     def from_module(
@@ -180,6 +185,8 @@ class Chain(nn.Module):
         else they go, for their answers are the old ones.
         """
         changes = self.head.replace(classes, seed)
+        if len(self._classifiers) > 1 and not self.head.is_linear:
+            changes += self._keep_one_classifier()
         self._say_classes(classes)
         if auxiliary:
             for name in self.auxiliary:
@@ -198,6 +205,15 @@ class Chain(nn.Module):
     def _say_classes(self, classes: int) -> None:
         if hasattr(self.network, "num_classes"):
             setattr(self.network, "num_classes", classes)  # noqa: B010 (a plain int, not a tensor)
+
+    def _keep_one_classifier(self) -> list[str]:
+        """Where the scores are no mean of several (VOLO adds a maximum over tokens)."""
+        first, *others = self._classifiers
+        for name in others:
+            put(self.network, name, None)
+        self._classifiers = (first,)
+        self._trace = self._follow()
+        return [f"The classifier {name} beside {first} was removed." for name in others]
 
     def _replace_auxiliary(self, name: str, classes: int, seed: int) -> None:
         module = self.network.get_submodule(name)
@@ -300,10 +316,3 @@ def _owner(name: str, rows: dict[str, tuple[str, ...]]) -> str:
         if any(name == root or name.startswith(f"{root}.") for root in roots):
             return row
     return list(rows)[-2]
-
-
-def pooled(value: Tensor) -> Tensor:
-    """A code [B, D] from a map [B, D, H, W], tokens [B, T, D] or a vector [B, D]."""
-    if value.ndim == 4:
-        return value.mean((2, 3))
-    return value.mean(1) if value.ndim == 3 else value

@@ -68,10 +68,7 @@ def gather_found(
             links.append([])
     behind = links.pop()
     if not links:
-        raise HeadstartError(
-            f"The way through {type(network).__name__} cannot be cut anywhere: nowhere is one "
-            "tensor all that is needed. Choose another backbone."
-        )
+        return [], Segment("neck", tuple(body))
     stages, neck = gather_stages(network, links, classifier)
     return stages, Segment("neck", (*neck.nodes, *behind))
 

@@ -127,6 +127,18 @@ class Head:
             f"How long the codes of {type(self._network).__name__} are is unknown."
         )
 
+    def _scores_size(self, call: fx.Node) -> tuple[int, ...]:
+        """Of a layer's scores for two images: a map's [C, h, w], tokens' [T, C] or a vector's."""
+        shape = tuple(call.meta.get(SHAPE) or (0,))
+        if len(shape) == 3:
+            return (2, self.classes, *shape[1:])
+        return (2, *shape[:-1], self.classes)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the scores are linear in what the layers give."""
+        return self._shares() is not None
+
     def _shares(self) -> list[float] | None:
         """By how much each layer's mean over positions counts in the scores, if that is all."""
         calls = self._calls()
@@ -135,7 +147,7 @@ class Head:
             return [1.0]
         device, dtype = _place(self._network)
         generator = torch.Generator().manual_seed(0)
-        sizes = [(2, self.classes, *call.meta.get(SHAPE, (0,))[1:]) for call in calls]
+        sizes = [self._scores_size(call) for call in calls]
         noise = [torch.randn(size, generator=generator).to(device, dtype) for size in sizes]
 
         def scores(given: list[Tensor]) -> Tensor:
@@ -147,10 +159,8 @@ class Head:
             for i in range(len(calls)):
                 ones = [torch.full_like(z, float(i == j)) for j, z in enumerate(noise)]
                 shares.append(float(scores(ones).flatten()[0]))
-            expected = sum(
-                s * z.flatten(2).mean(2) if z.ndim > 2 else s * z
-                for s, z in zip(shares, noise, strict=True)
-            )
+            means = [pooled(z) for z in noise]
+            expected = sum(share * mean for share, mean in zip(shares, means, strict=True))
             found = scores(noise)
         assert isinstance(expected, Tensor)
         same = found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4)
@@ -193,6 +203,13 @@ def last_layer(network: nn.Module) -> str:
             "Name the last layer with weights: classifier='fc'."
         )
     return layers[-1]
+
+
+def pooled(value: Tensor) -> Tensor:
+    """A code [B, D] from a map [B, D, H, W], tokens [B, T, D] or a vector [B, D]."""
+    if value.ndim == 4:
+        return value.mean((2, 3))
+    return value.mean(1) if value.ndim == 3 else value
 
 
 def put(network: nn.Module, name: str, module: nn.Module | None) -> None:

@@ -70,6 +70,11 @@ def trace(
         stages, neck = gather_found(network, body, cuts.found(pins=False), classifiers[0])
         if len(stages) < MINIMUM_STAGES:
             stages, neck = gather_found(network, body, cuts.found(pins=True), classifiers[0])
+    if not stages:
+        raise HeadstartError(
+            f"{type(network).__name__} cannot be cut anywhere: nowhere on its way is one tensor "
+            "all that is needed (it has parallel branches). Choose another backbone."
+        )
     read = dict.fromkeys(
         n.all_input_nodes[0] for n in last if n.op == "call_module" and n.target in classifiers
     )
