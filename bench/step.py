@@ -112,6 +112,7 @@ def _loop(
 
 def _fastai(ready: list[tuple[torch.Tensor, torch.Tensor]]) -> Timed:
     """fastai's Learner on tensors in memory: its step alone, no reading of files."""
+    from fastai.callback import progress  # noqa: F401  (gives Learner its `no_bar`)
     from fastai.callback.core import Callback
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner

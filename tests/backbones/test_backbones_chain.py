@@ -296,3 +296,11 @@ def test_a_network_that_branches_on_its_data_is_refused_in_words() -> None:
         Chain(Branching(), "fc", Preprocessing(32), origin)
     with pytest.raises(HeadstartError, match=r"classifier 'fc2' is not on"):
         Chain(timm.create_model("resnet18"), "fc2", Preprocessing(32), origin)
+
+
+def test_codes_are_as_wide_as_the_stage_whatever_the_layout_of_its_map() -> None:
+    """Swin's maps are [B, H, W, D]: averaged as [B, D, H, W] they gave codes of their height."""
+    chain = load("torchvision/swin_t", "random", image_size=64)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    widths = {name: code.shape[1] for name, code in chain.codes(images, chain.stage_names).items()}
+    assert set(widths.values()) == {96, 192, 384, 768}

@@ -206,10 +206,18 @@ def last_layer(network: nn.Module) -> str:
 
 
 def pooled(value: Tensor) -> Tensor:
-    """A code [B, D] from a map [B, D, H, W], tokens [B, T, D] or a vector [B, D]."""
+    """A code [B, D] from a map, tokens [B, T, D] or a vector [B, D]: the mean over positions."""
     if value.ndim == 4:
-        return value.mean((2, 3))
+        return value.mean(positions_of(value.shape))
     return value.mean(1) if value.ndim == 3 else value
+
+
+def positions_of(shape: Sequence[int]) -> tuple[int, int]:
+    """Which dimensions of a map of a square image are its height and width.
+
+    [B, D, H, W] nearly everywhere; Swin and its kind hold [B, H, W, D].
+    """
+    return (1, 2) if shape[1] == shape[2] != shape[3] else (2, 3)
 
 
 def put(network: nn.Module, name: str, module: nn.Module | None) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones import LAST, Chain, profile
-from headstart.backbones.chain import pooled
+from headstart.backbones.head import pooled, positions_of
 from headstart.data import normalize
 from headstart.errors import HeadstartError
 
@@ -86,8 +86,7 @@ def pool(value: Tensor, pooling: str) -> Tensor:
     if value.ndim == 3:
         return value.amax(1)
     # Images are square, so a map's two equal sides are its height and width.
-    channels_last = value.shape[1] == value.shape[2] != value.shape[3]
-    return value.amax((1, 2) if channels_last else (2, 3))
+    return value.amax(positions_of(value.shape))
 
 
 class CodesOfPixels(nn.Module):

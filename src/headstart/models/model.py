@@ -84,7 +84,7 @@ class Model:
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Probabilities [B, classes] for images [B, 3, S, S] that are normalized already."""
-        images = images.to(self.chain.classifier.weight.device)
+        images = images.to(self.chain.device)
         images = images.contiguous(memory_format=torch.channels_last)
         if self._head is None:
             return torch.softmax(self.chain.network(images).float(), 1)
@@ -107,7 +107,7 @@ class Model:
             yield self._of_pixels(center_crop(raw, self.preprocessing.image_size))
 
     def _of_pixels(self, pixels: Tensor) -> npt.NDArray[np.float32]:
-        pixels = pixels.to(self.chain.classifier.weight.device)
+        pixels = pixels.to(self.chain.device)
         scores = self.probabilities(normalize(pixels, self.preprocessing))
         return np.asarray(scores.cpu().numpy(), np.float32)
 
