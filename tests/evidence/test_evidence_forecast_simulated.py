@@ -97,6 +97,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
 AS_DESIGNED = {1.5: 0.29, 2.0: 0.39, 4.0: 0.49, 8.0: 1.07}
 
 
+@pytest.mark.slow
 def test_forecasts_are_as_near_as_the_design_asks() -> None:
     within = []
     for horizon in (2.0, 4.0):
