@@ -190,7 +190,7 @@ def test_runs_with_different_ends_are_joined_and_runs_that_differ_widen() -> Non
     joined = catch_up([long, short, long], goal, chance=CHANCE)
     assert joined.value == pytest.approx(1500, rel=0.25)
     low, value, _ = times(catch_up([long] * 3, goal, chance=CHANCE))
-    apart = [curve(power(0.03) + shift) for shift in (-0.015, 0, 0.015)]
+    apart = [curve(power(0.03) + shift) for shift in (-0.03, 0, 0.03)]
     wide_low, wide_value, _ = times(catch_up(apart, goal, chance=CHANCE))
     assert wide_value / wide_low > 1.15 * value / low
 

@@ -74,13 +74,12 @@ def _measured(
     images = pretrained.shape[1]
     if scratch_correct is not None and scratch_correct.shape[1] != images:
         raise ValueError("paired arms need the same validation images")
-    wrong = (~pretrained).astype(np.float64)
-    goal = float(wrong.mean())
+    goal = float((~pretrained).mean())
     last = float(np.mean([curve.errors[int(np.argmax(curve.steps))] for curve in scratch]))
     # Scratch's seeds are drawn where its curves are.
-    own = None if scratch_correct is None else (~scratch_correct).mean(axis=0, keepdims=True)
-    at_last = last if own is None else float(own.mean())
-    luck = luck_of_images([own, wrong], [at_last, goal], images, rng)
+    own = None if scratch_correct is None else scratch_correct.mean(axis=0, keepdims=True)
+    at_last = last if own is None else 1 - float(own.mean())
+    luck = luck_of_images([own, pretrained], [at_last, goal], images, rng)
     target = np.clip(goal + luck[:, 1], 0, 1) + delta
     if probability(target >= chance) > UNSURE:
         raise Withheld(

@@ -134,9 +134,8 @@ def _check(
 
 def _resampled(arms: list[Correct], rng: np.random.Generator) -> Floats:
     """[bootstraps, arms]: errors under resampling of images, jointly, and of seeds."""
-    wrong = [(~answers).astype(np.float64) for answers in arms]
-    errors = [float(answers.mean()) for answers in wrong]
-    return np.clip(np.array(errors) + luck_of_images(wrong, errors, arms[0].shape[1], rng), 0, 1)
+    errors = [float((~answers).mean()) for answers in arms]
+    return np.clip(np.array(errors) + luck_of_images(arms, errors, arms[0].shape[1], rng), 0, 1)
 
 
 def _antitonic(errors: Floats, weights: npt.NDArray[np.int64]) -> Floats:
@@ -206,7 +205,7 @@ def _more(
     """The number of images at which scratch's curve over n reaches the pretrained arm's error."""
     total, images = max(scratch), pretrained.shape[1]
     luck = luck_of_images(
-        [(~scratch[total]).mean(axis=0, keepdims=True), (~pretrained).astype(np.float64)],
+        [scratch[total].mean(axis=0, keepdims=True), pretrained],
         [float((~scratch[total]).mean()), float((~pretrained).mean())],
         images,
         rng,

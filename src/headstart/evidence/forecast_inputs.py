@@ -17,6 +17,7 @@ from headstart.evidence.fitting import (
 )
 from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import Withheld
+from headstart.evidence.statistics import Correct, paired_bootstrap
 
 BOOTSTRAPS = 200
 DRAWS = 5  # curves for each bootstrap
@@ -133,25 +134,25 @@ def resampled_curves(
 
 
 def luck_of_images(
-    arms: Sequence[Floats | None],
+    arms: Sequence[Correct | Floats | None],
     errors: Sequence[float],
     images: int,
     rng: np.random.Generator,
 ) -> Floats:
     """[bootstraps, arms]: how far drawing images and seeds anew moves each arm's error.
 
-    An arm is [seeds, images] of 1 where an answer is wrong. Images are drawn for all arms together,
-    seeds within each. An arm without answers image by image gets a binomial luck of its own. Every
-    arm is moved by about one image at least: no error is surer than that.
+    `arms` are as `paired_bootstrap` takes them, and `errors` are their errors as measured. An arm
+    without answers image by image gets a binomial luck of its own. Every arm is moved by about one
+    image at least: no error is surer than that.
     """
-    drawn = rng.multinomial(images, [1 / images] * images, size=BOOTSTRAPS) / images
+    answered = [arm for arm in arms if arm is not None]
+    drawn = iter(paired_bootstrap(answered, BOOTSTRAPS, rng).T)
     columns = []
-    for wrong, error in zip(arms, errors, strict=True):
-        if wrong is None:
+    for arm, error in zip(arms, errors, strict=True):
+        if arm is None:
             deviation = math.sqrt(max(error * (1 - error), 1 / images) / images)
             columns.append(deviation * rng.standard_normal(BOOTSTRAPS))
-            continue
-        seeds = rng.multinomial(len(wrong), [1 / len(wrong)] * len(wrong), size=BOOTSTRAPS)
-        moved = (seeds / len(wrong) * (drawn @ wrong.T)).sum(axis=1)
-        columns.append(moved - error + rng.standard_normal(BOOTSTRAPS) / images)
+        else:
+            moved = 1 - next(drawn) - error
+            columns.append(moved + rng.standard_normal(BOOTSTRAPS) / images)
     return np.stack(columns, axis=1)

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 Correct = npt.NDArray[np.bool_]  # [seeds, n]: whether each run got each validation image right
-BLOCK = (
-    250  # draws held at once: bounds the memory where almost every image is a pattern of its own
-)
+# Draws held at once: bounds the memory where almost every image is a pattern of its own.
+BLOCK = 250
 
 
 @dataclass(frozen=True)
@@ -87,18 +86,21 @@ def smoothed_discordance(a: Correct, b: Correct) -> float:
 
 
 def paired_bootstrap(
-    correct: Sequence[Correct], draws: int = 2000, seed: int = 0
+    correct: Sequence[Correct | npt.NDArray[np.float64]],
+    draws: int = 2000,
+    seed: int | np.random.Generator = 0,
 ) -> npt.NDArray[np.float64]:
     """[draws, arms]: accuracies under resampling of images and seeds.
 
     `correct` holds one [seeds, n] array an arm; the n images are the same for all, the number of
     seeds is each arm's own. Images are drawn jointly for all arms, so differences between arms
     keep their pairing; seeds are drawn within each arm. With one seed an arm's own spread over
-    seeds cannot be seen, and with few it is underestimated.
+    seeds cannot be seen, and with few it is underestimated. An arm whose seeds are not to be
+    drawn is given as one row of the shares of its seeds that got each image right.
     """
     if len({runs.shape[1] for runs in correct}) != 1:
         raise ValueError("paired arms need the same validation images")
-    rng = np.random.default_rng([seed])
+    rng = np.random.default_rng(seed)
     hits = np.split(
         _resampled_hits(np.concatenate(correct), draws, rng),
         np.cumsum([len(runs) for runs in correct])[:-1],
@@ -112,12 +114,14 @@ def paired_bootstrap(
     return np.stack(columns, axis=1)
 
 
-def _resampled_hits(runs: Correct, draws: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _resampled_hits(
+    runs: Correct | npt.NDArray[np.float64], draws: int, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
     """[draws, runs]: how many of n images drawn with replacement each run got right.
 
     Images that every run treated alike are interchangeable, so drawing how often each pattern
-    comes is the same as drawing images, and much faster. All numbers are whole, so the sums are
-    exact and the same on every machine.
+    comes is the same as drawing images, and much faster. Where all answers are right or wrong the
+    numbers are whole, so the sums are exact and the same on every machine.
     """
     n = runs.shape[1]
     patterns, counts = np.unique(runs, axis=1, return_counts=True)
