@@ -2,6 +2,7 @@
 
 from headstart.execution.costs import Costs, measure_costs
 from headstart.execution.machine import fabric, machine, versions
+from headstart.execution.probing import reads_pretrained, run_probe
 from headstart.execution.setting import Setting, digest_of, unit_numbers
 from headstart.execution.trials import Trial, run
 
@@ -13,7 +14,9 @@ __all__ = [
     "fabric",
     "machine",
     "measure_costs",
+    "reads_pretrained",
     "run",
+    "run_probe",
     "unit_numbers",
     "versions",
 ]

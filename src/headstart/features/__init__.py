@@ -9,6 +9,7 @@ from headstart.features.grid import PENALTIES, Cell, ProbeGrid, probe_grid
 from headstart.features.heads import HeadFit, LinearHead, fit_logistic, fit_svm
 from headstart.features.neighbours import leave_one_out_votes, neighbour_votes
 from headstart.features.pooling import CodeName
+from headstart.features.probing import Probed, probe_stages, small_images
 from headstart.features.ridge import RidgeFit, fit_ridge
 from headstart.features.shelf import off_the_shelf
 from headstart.features.solvers_path import Kind
@@ -23,6 +24,7 @@ __all__ = [
     "Kind",
     "LinearHead",
     "ProbeGrid",
+    "Probed",
     "RidgeFit",
     "average_names",
     "code_stages",
@@ -34,4 +36,6 @@ __all__ = [
     "neighbour_votes",
     "off_the_shelf",
     "probe_grid",
+    "probe_stages",
+    "small_images",
 ]

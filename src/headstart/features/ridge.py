@@ -32,6 +32,7 @@ class RidgeFit:
     head: LinearHead
     penalty: float  # alpha as in scikit-learn: it multiplies the squared weights
     leave_one_out: list[dict[str, float]]  # penalty, accuracy and squared error, by rising penalty
+    answers: Labels  # [n] the class that each image is given without it; -1 where nothing tells
 
 
 class RidgePath:
@@ -152,17 +153,20 @@ def fit_ridge(
     scale[scale <= np.finfo(np.float32).eps * np.abs(double.mean(axis=0))] = 1
     targets = np.eye(classes)[labels]
     path = RidgePath(double / scale, targets)
-    rows = []
+    rows, answers = [], dict[float, Labels]()
     for penalty in sorted(penalties):
-        answers = path.leave_one_out(penalty, groups)
-        told = np.isfinite(answers).all(axis=1)
-        right = (answers[told].argmax(axis=1) == labels[told]).sum() / len(labels)
-        error = float(np.square(answers - targets)[told].sum(axis=1).mean()) if told.any() else 0.0
-        rows.append({"penalty": penalty, "accuracy": float(right), "squared_error": error})
+        predicted = path.leave_one_out(penalty, groups)
+        told = np.isfinite(predicted).all(axis=1)
+        given = np.where(told, predicted.argmax(axis=1), -1)
+        right = float((given == labels).mean())
+        error = np.square(predicted - targets)[told].sum(axis=1)
+        squared = float(error.mean()) if told.any() else 0.0
+        rows.append({"penalty": penalty, "accuracy": right, "squared_error": squared})
+        answers[penalty] = given
     best = max(rows, key=lambda row: (row["accuracy"], -row["squared_error"], row["penalty"]))
     weight, bias = path.weights(best["penalty"])
     head = LinearHead((weight / scale).astype(np.float32), bias.astype(np.float32))
-    return RidgeFit(head, best["penalty"], rows)
+    return RidgeFit(head, best["penalty"], rows, answers[best["penalty"]])
 
 
 def _decomposed(centred: Double) -> tuple[Double, Double, Double]:

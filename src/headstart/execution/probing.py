@@ -1,0 +1,84 @@
+"""The probe profile of a study: measured once, from codes that the arms read too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from headstart.data import nested_subsets
+from headstart.execution.machine import machine, versions
+from headstart.execution.setting import Setting
+from headstart.features import probe_stages, small_images
+from headstart.features.probing import GRID, NEIGHBOURS
+from headstart.records_probe import ProbeAnswers, ProbeRecord, read_probe, write_probe
+from headstart.strategies import Strategy
+
+MOST_IMAGES = 5000  # training images that are looked at; stratified, where there are more
+
+
+def reads_pretrained(strategies: Sequence[Strategy]) -> Strategy | None:
+    """The first strategy whose head is solved on codes of the pretrained network, if any is."""
+    return next((s for s in strategies if s.head != "new" and s.starts == {"pretrained"}), None)
+
+
+def run_probe(setting: Setting, reader: Strategy, study: Path) -> ProbeRecord | None:
+    """The profile's record: read where the study's folder has it, else measured and written.
+
+    `reader` is an arm that reads pretrained codes: they are extracted as for it, once for both.
+    Raw pixels come from the same decoded images; where these do not fit in memory, those that
+    are looked at are read once more. None where all training images belong together, so that
+    nothing can be left out.
+    """
+    known = read_probe(study, setting.protocol)
+    if known is not None:
+        return known[0]
+    begun = time.perf_counter()
+    data = setting.data
+    training, validation = data.training, data.splits.validation
+    labels, most = data.dataset.labels, min(MOST_IMAGES, len(training))
+    rows = np.isin(training, nested_subsets(labels, training, [most], seed=setting.seed)[0])
+    positions = training[rows]
+    groups = setting.duplicates[positions]
+    if len(np.unique(groups)) < 2:
+        return None
+    codes = setting.codes(reader, 0, setting.begin(reader, 0))
+    solving = time.perf_counter()
+    found = probe_stages(
+        {stage: code[rows] for stage, code in codes.train.items()},
+        data.labels(positions),
+        codes.validation,
+        data.labels(validation),
+        small_images(data.store, positions, data.image_size),
+        len(data.dataset.classes),
+        groups=groups,
+        seed=setting.seed,
+    )
+    now = time.perf_counter()
+    record = ProbeRecord(
+        protocol=setting.protocol,
+        stages=list(found.stages),
+        images=len(positions),
+        of_images=len(training),
+        penalties=found.penalties,
+        neighbours=NEIGHBOURS,
+        pixel_grid=GRID,
+        ledger=setting.training_passes(1, codes.seconds + now - solving),
+        wall_seconds=now - begun,
+        versions=versions(),
+        machine=machine(setting.fabric.device),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    answers = ProbeAnswers(
+        positions=positions,
+        stages=np.stack(list(found.stages.values())),
+        all_stages=found.all_stages,
+        neighbours=found.neighbours,
+        pixels=found.pixels,
+        curve=found.curve,
+    )
+    write_probe(study, record, answers)
+    return record
