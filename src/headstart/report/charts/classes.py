@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -15,18 +14,19 @@ from markupsafe import Markup
 from headstart.report import wording
 from headstart.report.charts.drawing import (
     COLOUR,
-    FILL,
     GRID,
     INK,
     MUTED,
     OPACITY,
     PAGE,
-    SHAPE,
-    TEXT,
     TIP,
     WIDE,
     Layer,
+    Row,
     draw,
+    points,
+    styled,
+    texts,
 )
 from headstart.report.charts.scales import Scale, Size, axis, linear_ticks
 from headstart.report.palette import Look
@@ -36,7 +36,6 @@ MOST_CELLS = 30  # classes a side; beyond, the most confused pairs say more than
 LETTER = 0.57  # width of a letter over the size of the font, about
 NUMBERED = 17  # pixels: cells smaller than this hold no number
 RIGHT, WRONG = "var(--right)", "var(--wrong)"
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ def recall(
         return None
     wide = shape == WIDE
     length, font = (32, 13) if wide else (17, 11)
-    texts = [f"{wording.shortened(row.name, length)} ({row.support})" for row in rows]
-    left = round(max(map(len, texts)) * font * LETTER) + 24
+    called = [f"{wording.shortened(row.name, length)} ({row.support})" for row in rows]
+    left = round(max(map(len, called)) * font * LETTER) + 24
     size = Size(
         920 if wide else 350, ROW * len(rows) + 58, left=left, right=22, bottom=46, font=font
     )
@@ -81,7 +80,10 @@ def recall(
         for number, row in enumerate(rows)
         if row.other is not None
     ]
-    names = [{"text": text, "x": x.low, "y": number + 0.5} for number, text in enumerate(texts)]
+    names = [
+        {"text": text, "x": x.low, "y": number + 0.5, "colour": INK}
+        for number, text in enumerate(called)
+    ]
     layers = [
         Layer(
             spans,
@@ -89,32 +91,17 @@ def recall(
             .mark_rule(color=MUTED, strokeWidth=1.5, opacity=0.6)
             .encode(**at, x2="right:Q"),
         ),
-        Layer(
-            dots,
-            alt.Chart()
-            .mark_point(size=80, strokeWidth=2, opacity=1, aria=True)
-            .encode(**at, color=COLOUR, fill=FILL, shape=SHAPE, description=TIP),
-        ),
-        Layer(
-            names,
-            alt.Chart()
-            .mark_text(align="right", baseline="middle", dx=-14, color=INK)
-            .encode(**at, text=TEXT),
-        ),
+        points(dots, at, size=80, strokeWidth=2),
+        texts(names, at, "right", dx=-14),
     ]
     return draw(layers, size, "Recall of each class")
 
 
 def _dot(row: ClassRow, number: int, value: float, arm: tuple[str, Look], hollow: bool) -> Row:
     strategy, look = arm
-    return {
-        "x": value,
-        "y": number + 0.5,
-        "colour": look.colour,
-        "fill": PAGE if hollow else look.colour,
-        "shape": look.shape,
-        "tip": f"{row.name}: {strategy} finds {wording.percent(value)} of {row.support} images",
-    }
+    tip = f"{row.name}: {strategy} finds {wording.percent(value)} of {row.support} images"
+    fill = PAGE if hollow else look.colour
+    return styled(look, x=value, y=number + 0.5, fill=fill, tip=tip)
 
 
 def confusion(matrix: npt.NDArray[np.int64], names: Sequence[str], shape: str) -> Markup | None:
@@ -124,8 +111,8 @@ def confusion(matrix: npt.NDArray[np.int64], names: Sequence[str], shape: str) -
         return None
     wide = shape == WIDE
     font, longest = (13, 26) if wide else (11, 13)
-    texts = [wording.shortened(name, longest) for name in names]
-    room = max(map(len, texts)) * font * LETTER
+    called = [wording.shortened(name, longest) for name in names]
+    room = max(map(len, called)) * font * LETTER
     left, top = round(room) + 18, round(room * 0.71) + 20  # column names stand at 45 degrees
     # Where a phone would leave cells too small to see, this one scrolls inside its own box.
     margin = round(room * 0.71)
@@ -140,8 +127,8 @@ def confusion(matrix: npt.NDArray[np.int64], names: Sequence[str], shape: str) -
         "y": alt.Y("y:Q", scale=alt.Scale(domain=[classes, 0], nice=False), axis=None),
     }
     cells = _cells(matrix, names)
-    rows = [{"text": text, "x": 0, "y": i + 0.5} for i, text in enumerate(texts)]
-    columns = [{"text": text, "x": i + 0.5, "y": 0} for i, text in enumerate(texts)]
+    rows = [{"text": t, "x": 0, "y": i + 0.5, "colour": INK} for i, t in enumerate(called)]
+    columns = [{"text": t, "x": i + 0.5, "y": 0, "colour": INK} for i, t in enumerate(called)]
     edges = [{"x": 0, "right": classes, "y": i, "bottom": i} for i in range(classes + 1)]
     edges += [{"x": i, "right": i, "y": 0, "bottom": classes} for i in range(classes + 1)]
     layers = [
@@ -154,30 +141,13 @@ def confusion(matrix: npt.NDArray[np.int64], names: Sequence[str], shape: str) -
                 **at, x2="right:Q", y2="bottom:Q", color=COLOUR, opacity=OPACITY, description=TIP
             ),
         ),
-        Layer(
-            rows,
-            alt.Chart()
-            .mark_text(align="right", baseline="middle", dx=-8, color=INK)
-            .encode(**at, text=TEXT),
-        ),
-        Layer(
-            columns,
-            alt.Chart()
-            .mark_text(align="left", baseline="middle", angle=315, dx=6, dy=-2, color=INK)
-            .encode(**at, text=TEXT),
-        ),
+        texts(rows, at, "right", dx=-8),
+        texts(columns, at, angle=315, dx=6, dy=-2),
     ]
     if cell >= NUMBERED:
         numbers = [row | {"x": row["x"] + 0.5, "y": row["y"] + 0.5} for row in cells if row["text"]]
         numbers = [row | {"colour": PAGE if row["opacity"] > 0.55 else INK} for row in numbers]
-        layers.append(
-            Layer(
-                numbers,
-                alt.Chart()
-                .mark_text(baseline="middle", align="center")
-                .encode(**at, color=COLOUR, text=TEXT),
-            )
-        )
+        layers.append(texts(numbers, at, "center"))
     return draw(layers, size, "Confusion matrix")
 
 

@@ -10,16 +10,16 @@ from markupsafe import Markup
 
 from headstart.report import wording
 from headstart.report.charts.drawing import (
-    COLOUR,
-    FILL,
     INK,
     PAGE,
-    SHAPE,
-    TEXT,
-    TIP,
     WIDE,
     Layer,
+    Row,
     draw,
+    points,
+    styled,
+    texts,
+    whiskers,
 )
 from headstart.report.charts.scales import (
     Reach,
@@ -71,54 +71,30 @@ def cost(spots: Sequence[Spot], reach: Reach, delta: float, shape: str) -> Marku
             [{"x": x.low, "right": x.high, "y": max(best - delta, y.low), "top": best}],
             alt.Chart().mark_rect(color=INK, opacity=0.08).encode(**at, x2="right:Q", y2="top:Q"),
         ),
-        Layer(
-            rows,
-            alt.Chart()
-            .mark_rule(strokeWidth=1.5)
-            .encode(x=horizontal, y=alt.Y("low:Q", scale=y.vega()), y2="high:Q", color=COLOUR),
-        ),
+        whiskers(rows, horizontal, y),
         Layer(
             [row for row, spot in zip(rows, spots, strict=True) if spot.chosen],
             alt.Chart()
             .mark_point(color=INK, size=330, strokeWidth=1.5, fill=PAGE, opacity=1)
             .encode(**at),
         ),
-        Layer(
-            rows,
-            alt.Chart()
-            .mark_point(size=110, aria=True, opacity=1)
-            .encode(**at, color=COLOUR, fill=FILL, shape=SHAPE, description=TIP),
-        ),
+        points(rows, at, size=110),
     ]
     labels = place_labels(spots, across, y, size)
     layers += [
-        Layer(
-            [{"text": spot.strategy, "x": x.value(left), "y": y.value(middle)}],
-            alt.Chart()
-            .mark_text(
-                align="left",
-                baseline="middle",
-                color=INK,
-                fontWeight="bold" if spot.chosen else 400,
-            )
-            .encode(**at, text=TEXT),
+        texts(
+            [{"text": spot.strategy, "x": x.value(left), "y": y.value(middle), "colour": INK}],
+            at,
+            fontWeight="bold" if spot.chosen else 400,
         )
         for spot, (left, middle) in zip(spots, labels, strict=True)
     ]
     return draw(layers, size, f"Accuracy against {reach.title}")
 
 
-def _row(spot: Spot, reach: Reach, x: float) -> dict[str, object]:
-    return {
-        "x": x,
-        "y": spot.value,
-        "low": spot.low,
-        "high": spot.high,
-        "colour": spot.look.colour,
-        "fill": spot.look.colour,
-        "shape": spot.look.shape,
-        "tip": f"{spot.strategy}: {wording.percent(spot.value)}, {spoken(spot.cost, reach)}",
-    }
+def _row(spot: Spot, reach: Reach, x: float) -> Row:
+    tip = f"{spot.strategy}: {wording.percent(spot.value)}, {spoken(spot.cost, reach)}"
+    return styled(spot.look, x=x, y=spot.value, low=spot.low, high=spot.high, tip=tip)
 
 
 def place_labels(

@@ -17,11 +17,15 @@ from headstart.report.charts.drawing import (
     DASH,
     FILL,
     SHAPE,
-    TEXT,
     TIP,
     WIDE,
     Layer,
+    Row,
     draw,
+    lines,
+    points,
+    styled,
+    texts,
 )
 from headstart.report.charts.scales import (
     Reach,
@@ -35,8 +39,6 @@ from headstart.report.charts.scales import (
     ticks,
 )
 from headstart.report.palette import Look
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,19 @@ def mean_curve(curves: Sequence[Sequence[CurvePoint]], reach: Reach) -> list[tup
     ]
 
 
-def curves(lines: Sequence[Line], reach: Reach, log: bool, shape: str) -> Markup | None:
+def curves(arms: Sequence[Line], reach: Reach, log: bool, shape: str) -> Markup | None:
     """Seeds thin, their mean bold, solved heads as levels; None where no arm has a curve."""
-    moving = [line for line in lines if line.curves]
-    still = [line for line in lines if not line.curves and line.end is not None]
+    moving = [line for line in arms if line.curves]
+    still = [line for line in arms if not line.curves and line.end is not None]
     size = Size(920, 440, right=150, font=13) if shape == WIDE else Size(350, 300, left=40, font=11)
-    points = [point for line in moving for curve in line.curves for point in curve]
-    spent = [float(getattr(point, reach.point)) for point in points]
+    measured = [point for line in moving for curve in line.curves for point in curve]
+    spent = [float(getattr(point, reach.point)) for point in measured]
     spent += [line.cost.get(reach.field, 0.0) for line in still]
     if not moving or not any(spent):
         return None
     first, last = min(amount for amount in spent if amount > 0), max(spent)
     x = Scale(min(first, last / 10) if log else 0.0, last * 1.0001, size.plot_width, log)
-    heights = [point.accuracy for point in points] + [line.end or 0.0 for line in still]
+    heights = [point.accuracy for point in measured] + [line.end or 0.0 for line in still]
     y = accuracy_scale(heights, size)
 
     means = [row for line in moving for row in _mean(line, reach, x)]
@@ -95,33 +97,16 @@ def curves(lines: Sequence[Line], reach: Reach, log: bool, shape: str) -> Markup
             .mark_rule(strokeWidth=1.5, aria=True)
             .encode(**at, x2="right:Q", color=COLOUR, strokeDash=DASH, description=TIP),
         ),
-        Layer(
-            means,
-            alt.Chart()
-            .mark_line(strokeWidth=2.5)
-            .encode(**at, detail="strategy:N", color=COLOUR, strokeDash=DASH),
-        ),
-        Layer(
-            means + levels,
-            alt.Chart()
-            .mark_point(size=28, aria=True, opacity=1)
-            .encode(**at, color=COLOUR, fill=FILL, shape=SHAPE, description=TIP),
-        ),
+        lines(means, at, "strategy"),
+        points(means + levels, at, size=28),
     ]
     if shape == WIDE:
-        layers += _end_labels(lines, means + levels, x, y, at)
+        layers += _end_labels(arms, means + levels, x, y, at)
     return draw(layers, size, f"Validation accuracy over {reach.title}")
 
 
-def _styled(line: Line, **rest: Any) -> Row:
-    look = line.look
-    return {
-        "strategy": line.strategy,
-        "colour": look.colour,
-        "fill": look.colour,
-        "shape": look.shape,
-        "dash": list(look.dash),
-    } | rest
+def _row(line: Line, **rest: Any) -> Row:
+    return styled(line.look, strategy=line.strategy, **rest)
 
 
 def _seeds(line: Line, reach: Reach, x: Scale) -> Iterator[Row]:
@@ -141,27 +126,27 @@ def _mean(line: Line, reach: Reach, x: Scale) -> Iterator[Row]:
         if amount >= x.low:
             where = spoken(amount, reach)
             tip = f"{line.strategy}: {wording.percent(accuracy)} at {where}{seeds}"
-            yield _styled(line, x=amount, y=accuracy, tip=tip)
+            yield _row(line, x=amount, y=accuracy, tip=tip)
 
 
 def _level(line: Line, reach: Reach, x: Scale) -> Row:
     """A solved head: a level from what it cost to the end of the axis."""
     begin = min(max(line.cost.get(reach.field, 0.0), x.low), x.high)
     tip = f"{line.strategy}: {wording.percent(line.end)}, solved without steps"
-    return _styled(line, x=begin, right=x.high, y=line.end, tip=tip)
+    return _row(line, x=begin, right=x.high, y=line.end, tip=tip)
 
 
 def _end_labels(
-    lines: Sequence[Line], rows: Sequence[Row], x: Scale, y: Scale, at: dict[str, Any]
+    arms: Sequence[Line], rows: Sequence[Row], x: Scale, y: Scale, at: Row
 ) -> list[Layer]:
     """The name of each arm to the right of where it ends."""
     last = {row["strategy"]: row["y"] for row in rows}  # the last row of each arm wins
-    named = [line for line in lines if line.strategy in last]
+    named = [line for line in arms if line.strategy in last]
     places = spread([y.pixel(last[line.strategy]) for line in named], 18, 0, y.pixels)
     dots, names = [], []
     for line, place in zip(named, places, strict=True):
         height = y.value(place)
-        dots.append(_styled(line, x=x.value(x.pixels + 14), y=height))
+        dots.append(_row(line, x=x.value(x.pixels + 14), y=height))
         text = {"text": line.strategy, "colour": line.look.ink}
         names.append({"x": x.value(x.pixels + 25), "y": height} | text)
     return [
@@ -171,10 +156,5 @@ def _end_labels(
             .mark_point(size=40, opacity=1)
             .encode(**at, color=COLOUR, fill=FILL, shape=SHAPE),
         ),
-        Layer(
-            names,
-            alt.Chart()
-            .mark_text(align="left", baseline="middle")
-            .encode(**at, color=COLOUR, text=TEXT),
-        ),
+        texts(names, at),
     ]

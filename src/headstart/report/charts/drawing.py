@@ -10,13 +10,14 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import vl_convert
 from markupsafe import Markup
 
-from headstart.report.charts.scales import Size
+from headstart.report.charts.scales import Scale, Size
+from headstart.report.palette import Look
 
 INK, MUTED, GRID, PAGE = "var(--ink)", "var(--muted)", "var(--grid)", "var(--page)"
 WIDE, NARROW = "wide", "narrow"
@@ -29,13 +30,47 @@ OPACITY = alt.Opacity("opacity:Q", scale=None, legend=None)
 TEXT, TIP = alt.Text("text:N"), alt.Description("tip:N")
 _SVG = "{http://www.w3.org/2000/svg}"
 
+Row = dict[str, Any]
+Align = Literal["left", "center", "right"]
+
 
 @dataclass(frozen=True)
 class Layer:
     """Rows and how they are marked. Apart, because Altair copies what a chart holds many times."""
 
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[Row]
     marks: alt.Chart
+
+
+def styled(look: Look, **rest: Any) -> Row:
+    """A row that is drawn as its arm is; `rest` is where it stands and what it says."""
+    looks = {"colour": look.colour, "fill": look.colour, "shape": look.shape}
+    return looks | {"dash": list(look.dash)} | rest
+
+
+def points(rows: Sequence[Row], at: Row, **mark: Any) -> Layer:
+    """A point for each row, in its arm's look, that says the row's ``tip``."""
+    chart = alt.Chart().mark_point(aria=True, opacity=1, **mark)
+    return Layer(rows, chart.encode(**at, color=COLOUR, fill=FILL, shape=SHAPE, description=TIP))
+
+
+def lines(rows: Sequence[Row], at: Row, detail: str) -> Layer:
+    """A bold line through the rows that have the same value in the field `detail`."""
+    chart = alt.Chart().mark_line(strokeWidth=2.5)
+    return Layer(rows, chart.encode(**at, detail=f"{detail}:N", color=COLOUR, strokeDash=DASH))
+
+
+def whiskers(rows: Sequence[Row], x: alt.X, y: Scale, **mark: Any) -> Layer:
+    """Each row's interval from ``low`` to ``high``."""
+    chart = alt.Chart().mark_rule(strokeWidth=1.5, **mark)
+    low = alt.Y("low:Q", scale=y.vega())
+    return Layer(rows, chart.encode(x=x, y=low, y2="high:Q", color=COLOUR))
+
+
+def texts(rows: Sequence[Row], at: Row, align: Align = "left", **mark: Any) -> Layer:
+    """Each row's ``text`` in its ``colour``, centred on its height."""
+    chart = alt.Chart().mark_text(align=align, baseline="middle", **mark)
+    return Layer(rows, chart.encode(**at, color=COLOUR, text=TEXT))
 
 
 def draw(layers: Sequence[Layer], size: Size, label: str) -> Markup:

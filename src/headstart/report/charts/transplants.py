@@ -11,17 +11,18 @@ from markupsafe import Markup
 
 from headstart.report import wording
 from headstart.report.charts.drawing import (
-    COLOUR,
-    DASH,
-    FILL,
     INK,
     MUTED,
-    SHAPE,
-    TEXT,
     TIP,
     WIDE,
     Layer,
+    Row,
     draw,
+    lines,
+    points,
+    styled,
+    texts,
+    whiskers,
 )
 from headstart.report.charts.scales import Scale, Size, accuracy_axis, accuracy_scale, axis, spread
 from headstart.report.palette import Look
@@ -58,8 +59,8 @@ def transplants(
     Every line begins at the base, which is each kind's arm with nothing transplanted. None where
     there are no points.
     """
-    points = [point for one in series for point in one.points] + ([base] if base else [])
-    if not stages or len(points) == (base is not None):
+    held = [point for one in series for point in one.points] + ([base] if base else [])
+    if not stages or len(held) == (base is not None):
         return None
     wide = shape == WIDE
     size = (
@@ -68,56 +69,33 @@ def transplants(
         else Size(350, 320, left=40, right=44, font=11)
     )
     x = Scale(-0.25, max(n for n, _ in stages) + 0.35, size.plot_width)
-    y = accuracy_scale([end for point in points for end in (point.low, point.high)], size)
+    y = accuracy_scale([end for point in held for end in (point.low, point.high)], size)
     ticks: list[tuple[float, Any]] = [(0.0, ["0", "base"] if wide else "0")]
     ticks += [(n, [str(n), wording.shortened(s, STAGE)] if wide else str(n)) for n, s in stages]
     title = "stages transplanted: the first n"
     horizontal = alt.X("x:Q", scale=x.vega(), axis=axis(title, ticks, grid=False))
     at = {"x": horizontal, "y": accuracy_axis(y)}
     rows = [row for i, one in enumerate(series) for row in _rows(one, i - len(series) / 2, x)]
-    begins = [_styled(one, x=0.0, y=base.value) for one in series] if base else []
-    whisker = alt.Chart().mark_rule(strokeWidth=1.5, opacity=0.55)
+    begins = [_row(one, x=0.0, y=base.value) for one in series] if base else []
     layers = [
         *(_level(base, x, y, at) if base else []),
-        Layer(
-            rows,
-            whisker.encode(
-                x=horizontal, y=alt.Y("low:Q", scale=y.vega()), y2="high:Q", color=COLOUR
-            ),
-        ),
-        Layer(
-            begins + rows,
-            alt.Chart()
-            .mark_line(strokeWidth=2.5)
-            .encode(**at, detail="kind:N", color=COLOUR, strokeDash=DASH),
-        ),
-        Layer(
-            rows,
-            alt.Chart()
-            .mark_point(size=60, aria=True, opacity=1)
-            .encode(**at, color=COLOUR, fill=FILL, shape=SHAPE, description=TIP),
-        ),
-        *_names(series, x, y, at),
+        whiskers(rows, horizontal, y, opacity=0.55),
+        lines(begins + rows, at, "kind"),
+        points(rows, at, size=60),
+        _names(series, x, y, at),
     ]
     return draw(layers, size, "Accuracy against the number of transplanted stages")
 
 
-def _styled(one: Series, **rest: Any) -> dict[str, Any]:
-    look = one.look
-    return {
-        "kind": one.kind,
-        "colour": look.colour,
-        "fill": look.colour,
-        "shape": look.shape,
-        "dash": list(look.dash),
-    } | rest
+def _row(one: Series, **rest: Any) -> Row:
+    return styled(one.look, kind=one.kind, **rest)
 
 
-def _rows(one: Series, place: float, x: Scale) -> list[dict[str, Any]]:
+def _rows(one: Series, place: float, x: Scale) -> list[Row]:
     """Points side by side, so that no whisker hides another."""
     shift = (place + 0.5) * APART
     return [
-        _styled(
+        _row(
             one,
             x=x.value(x.pixel(point.n) + shift),
             y=point.value,
@@ -130,7 +108,7 @@ def _rows(one: Series, place: float, x: Scale) -> list[dict[str, Any]]:
     ]
 
 
-def _level(base: Point, x: Scale, y: Scale, at: dict[str, Any]) -> list[Layer]:
+def _level(base: Point, x: Scale, y: Scale, at: Row) -> list[Layer]:
     """The base's interval as a band across the plot, and its accuracy as a line."""
     tip = f"{base.strategy}: {wording.percent(base.value)}"
     row = {"x": x.low, "right": x.high, "y": base.value, "low": base.low, "high": base.high}
@@ -151,7 +129,7 @@ def _level(base: Point, x: Scale, y: Scale, at: dict[str, Any]) -> list[Layer]:
     ]
 
 
-def _names(series: Sequence[Series], x: Scale, y: Scale, at: dict[str, Any]) -> list[Layer]:
+def _names(series: Sequence[Series], x: Scale, y: Scale, at: Row) -> Layer:
     """The name of each kind to the right of its last point."""
     named = [one for one in series if one.points]
     ends = [max(one.points, key=lambda point: point.n).value for one in named]
@@ -160,5 +138,4 @@ def _names(series: Sequence[Series], x: Scale, y: Scale, at: dict[str, Any]) -> 
         {"x": x.value(x.pixels + 6), "y": y.value(place), "text": one.kind, "colour": one.look.ink}
         for one, place in zip(named, places, strict=True)
     ]
-    mark = alt.Chart().mark_text(align="left", baseline="middle")
-    return [Layer(rows, mark.encode(**at, color=COLOUR, text=TEXT))]
+    return texts(rows, at)
