@@ -22,10 +22,11 @@ test: $(READY)  ## Run the tests, without the slow ones
 test-all: $(READY)  ## Run every test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+# `make bench DATA=FOLDER` also trains on a folder of photos with train/ and val/.
 bench: $(READY)  ## Time headstart beside its peers and the machine's limits (half an hour, quiet)
 	@test -e $(VENV)/.bench || { $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-input --constraint constraints.txt --editable '.[dev,bench]' && touch $(VENV)/.bench; }
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench --to bench/RESULTS.md $(DATA:%=--data %)
 
 lint: $(READY)  ## Check style, types and the order of the rooms
 	@$(BIN)/ruff check .
