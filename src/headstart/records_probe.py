@@ -63,13 +63,19 @@ def write_probe(study: Path, record: ProbeRecord, answers: ProbeAnswers) -> None
     write_json(study / "probe.json", record.model_dump(mode="json"))
 
 
-def read_probe(study: Path, protocol: str) -> tuple[ProbeRecord, ProbeAnswers] | None:
-    """The profile in the folder of a study; None where there is none of this protocol."""
+def read_probe_record(study: Path, protocol: str) -> ProbeRecord | None:
+    """The record in the folder of a study; None where there is none of this protocol."""
     path = study / "probe.json"
     if not path.exists() or not (study / "probe.npz").exists():
         return None
     record = ProbeRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    if record.protocol != protocol:
+    return record if record.protocol == protocol else None
+
+
+def read_probe(study: Path, protocol: str) -> tuple[ProbeRecord, ProbeAnswers] | None:
+    """The record and its arrays; None where there are none of this protocol."""
+    record = read_probe_record(study, protocol)
+    if record is None:
         return None
     with np.load(study / "probe.npz", allow_pickle=False) as arrays:
         sizes = sorted(int(n.removeprefix(_CURVE)) for n in arrays if n.startswith(_CURVE))

@@ -14,7 +14,7 @@ from headstart.execution.machine import machine, versions
 from headstart.execution.setting import Setting
 from headstart.features import probe_stages, small_images
 from headstart.features.probing import GRID, NEIGHBOURS
-from headstart.records_probe import ProbeAnswers, ProbeRecord, read_probe, write_probe
+from headstart.records_probe import ProbeAnswers, ProbeRecord, read_probe_record, write_probe
 from headstart.strategies import Strategy
 
 MOST_IMAGES = 5000  # training images that are looked at; stratified, where there are more
@@ -33,9 +33,9 @@ def run_probe(setting: Setting, reader: Strategy, study: Path) -> ProbeRecord | 
     are looked at are read once more. None where all training images belong together, so that
     nothing can be left out.
     """
-    known = read_probe(study, setting.protocol)
+    known = read_probe_record(study, setting.protocol)
     if known is not None:
-        return known[0]
+        return known
     begun = time.perf_counter()
     data = setting.data
     training, validation = data.training, data.splits.validation

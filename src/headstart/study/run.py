@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headstart.execution import Trial, run
+from headstart.execution import Trial, reads_pretrained, run, run_probe
 from headstart.records import TrialRecord, read_trials
+from headstart.records_probe import read_probe_record
 from headstart.strategies import Strategy, defaults
 from headstart.strategies.table import ARM, TRIAL
 from headstart.study.listener import Listener
@@ -25,6 +26,7 @@ def run_arms(study: Study, listener: Listener) -> dict[str, str]:
     notes: dict[str, str] = {}
     trained: Trained = {}
     try:
+        _probe(study, listener)
         for arm in study.resolved.arms:
             if arm.state is None:
                 why_not = _run_arm(study, arm, trained, listener)
@@ -32,6 +34,20 @@ def run_arms(study: Study, listener: Listener) -> dict[str, str]:
     except StoppedError:
         pass
     return notes
+
+
+def _probe(study: Study, listener: Listener) -> None:
+    """Profile the frozen features, where an arm reads them anyway; no arm is billed for it."""
+    reader = reads_pretrained([a.strategy for a in study.resolved.arms if a.state is None])
+    known = read_probe_record(study.folder, study.setting.protocol)
+    if reader is None or known is not None:
+        return
+    if listener.stop_requested():
+        raise StoppedError
+    if _is_spent(study, _spent(study, read_trials(study.folder))):
+        return
+    listener.on_stage("probing the frozen features")
+    run_probe(study.setting, reader, study.folder)
 
 
 def _run_arm(study: Study, arm: ArmPlan, trained: Trained, listener: Listener) -> str | None:
@@ -97,12 +113,10 @@ def _run_trial(
     key = trial.key(study.setting.protocol)
     before = {r.key: r for r in read_trials(study.folder)}
     finished = key in before and before[key].state in ("done", "failed")
-    spent = study.resolved.planning_seconds + sum(
-        r.wall_seconds for r in before.values() if r.key != key
-    )
-    budget = study.asked.budget_seconds
-    if not finished and budget is not None and spent > OVERRUN * budget:
+    spent = _spent(study, [r for r in before.values() if r.key != key])
+    if not finished and _is_spent(study, spent):
         return None
+    budget = study.asked.budget_seconds
     mean = (arm.seconds or 0.0) / max(1, len(arm.seeds))
 
     def may_extend(seconds: float) -> bool:
@@ -119,3 +133,16 @@ def _run_trial(
     record = run(trial, study.setting, study.folder, hooks)
     listener.on_record(record)
     return record
+
+
+def _spent(study: Study, trials: Sequence[TrialRecord]) -> float:
+    """Wall-clock seconds of the plan, the probe profile and these trials."""
+    probe = read_probe_record(study.folder, study.setting.protocol)
+    profiled = 0.0 if probe is None else probe.wall_seconds
+    return study.resolved.planning_seconds + profiled + sum(r.wall_seconds for r in trials)
+
+
+def _is_spent(study: Study, seconds: float) -> bool:
+    """Whether nothing more is to be begun after so many seconds."""
+    budget = study.asked.budget_seconds
+    return budget is not None and seconds > OVERRUN * budget
