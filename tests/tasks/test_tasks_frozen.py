@@ -164,9 +164,9 @@ def test_an_arms_runs_share_what_is_kept_and_other_arms_do_not(
     assert all(torch.equal(whole.weights[n], w) for n, w in kept.weights.items())
     run(Trial(partial, 1, 4, 1.0, "sweep"), mine, tmp_path, Hooks())  # another seed, other views
     assert filled[8:] == [0, 1, 2, 3]
-    assert len(mine.data.activations) == 1
+    assert len(mine.activations) == 1
     run(Trial(named("fine-tune", mine.stages), 0, 1, 1.0), mine, tmp_path, Hooks())
-    assert mine.data.activations == {}
+    assert mine.activations == {}
 
 
 def test_crops_depend_on_the_view_and_the_image_alone() -> None:

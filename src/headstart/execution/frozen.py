@@ -59,7 +59,7 @@ def activations_for(
     The arm's runs at other rates have the same frozen stages and see the same images in the same
     order. What an earlier arm kept is dropped.
     """
-    known = setting.data.activations
+    known = setting.activations
     if keeping is None or not keeping.kept:
         known.clear()
         return None

@@ -24,6 +24,7 @@ from headstart.records import Ledger
 from headstart.strategies import Strategy, resolve
 from headstart.strategies.table import TRIAL
 from headstart.tasks import Data, begin
+from headstart.training import Activations
 
 CODE_VERSION = 2  # raised when a change of the code changes what a trial gives
 
@@ -53,6 +54,9 @@ class Setting:
     folder: Path = Path()  # the study's, where weights lie that arms of it begin with
     engine: str = "torch"  # that computes codes: one for the whole study, or its arms would differ
     cache: Cache | None = None  # of codes, on disk
+    # The activations of the latest arm whose first stages are frozen, under a hash of everything
+    # that they depend on: an arm's runs at other rates use them too.
+    activations: dict[str, Activations] = field(default_factory=dict)
     _codes: dict[str, CodesAndCost] = field(default_factory=dict)
     _fits: dict[tuple[str, str, str], HeadFit] = field(default_factory=dict)
 

@@ -16,11 +16,7 @@ from headstart.backbones import LAST, Chain, batchnorm_to_groupnorm
 from headstart.errors import HeadstartError
 from headstart.execution.frozen import activations_for, keeping_for
 from headstart.execution.machine import machine, versions
-from headstart.execution.setting import (
-    Setting,
-    select,
-    study_folder,
-)
+from headstart.execution.setting import Setting, select, study_folder
 from headstart.execution.trial import Trial, recipe
 from headstart.features import HeadFit, LinearHead, extract
 from headstart.records import (
@@ -40,7 +36,6 @@ from headstart.tasks import Classification, measures
 from headstart.training import (
     Activations,
     DivergedError,
-    FromCut,
     Hooks,
     Keeping,
     Recipe,
@@ -224,21 +219,17 @@ def _train(
     activations = activations_for(setting, plan, chain, keeping, folder)
     task = _task(trial, setting, chain, activations)
     outcome = train(chain, task, plan, folder, setting.fabric, hooks)
-    chain.eval()
-    # The last evaluation measured these very weights; a resumed run may have none.
-    predictions = task.latest or task.predict(
-        FromCut(chain, plan.cut), setting.data.splits.validation
-    )
-    loss, accuracy = measures(predictions)
     if trial.role == "trial":
-        write_predictions(folder, predictions)
+        # A run ends with an evaluation, of the very weights that it leaves in the network.
+        assert task.latest is not None
+        write_predictions(folder, task.latest)
         _save_network(folder, chain)
     return record.model_copy(
         update={
             "state": "done",
             "ledger": outcome.ledger.plus(start.spent),
-            "accuracy": accuracy,
-            "loss": loss,
+            "accuracy": outcome.accuracy,
+            "loss": outcome.loss,
             "planned_steps": outcome.planned_steps,
             "still_rising": outcome.still_rising,
             "events": [*_notices(setting, plan, keeping), *outcome.events],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import tee
 
 import numpy as np
@@ -18,7 +18,6 @@ from headstart.data import (
     ImageStore,
     Splits,
     augment,
-    center_crop,
     normalize,
 )
 from headstart.records import Predictions
@@ -52,9 +51,6 @@ class Data:
     store: ImageStore
     image_size: int
     training: npt.NDArray[np.int64]  # positions that are learned from (a subset of the split)
-    # The activations of the latest arm whose first stages are frozen, under a hash of everything
-    # that they depend on: an arm's runs at other rates use them too.
-    activations: dict[str, Activations] = field(default_factory=dict, repr=False, compare=False)
 
     def labels(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Labels [n] of the images at `positions`."""
@@ -140,9 +136,8 @@ class Classification:
         return self._activations.plain(order, self._centres)
 
     def _centres(self, order: Sequence[npt.NDArray[np.int64]]) -> Iterator[Tensor]:
-        for raw in self._data.store.batches(order):
-            pixels = center_crop(raw, self._data.image_size).to(self._device)
-            yield self._normalized(pixels)
+        for _, pixels in self._data.store.crops(order, self._data.image_size):
+            yield self._normalized(pixels.to(self._device))
 
     def _views(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
         """The augmented images of each batch."""
