@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from headstart.backbones import Chain, batchnorm_to_groupnorm
-from headstart.data import center_crop, normalize
+from headstart.data import normalize
 from headstart.execution.frozen import keeping_for
 from headstart.execution.setting import Setting
 from headstart.execution.solving import time_heads
 from headstart.execution.trial import Trial, recipe
 from headstart.strategies import Strategy, defaults
 from headstart.tasks import Classification
-from headstart.tasks.classification import ImageBatch
+from headstart.tasks.classification import STATISTICS_IMAGES, ImageBatch
 from headstart.training import FromCut, Recipe, batches, below
 from headstart.training.groups import optimizer_for
 
@@ -52,7 +52,8 @@ class Costs:
         own = solved if strategy.head != "new" and strategy.batchnorm == "live" else 0.0
         short = defaults.sweep_unit(unit)
         sweep = len(defaults.SWEEP) * self._run(strategy, short, 1)
-        every = defaults.evaluate_every(unit, self.batch, self._measured(strategy))
+        looked_at = self.validation_images + self._statistics  # in every arm: see `recipe`
+        every = defaults.evaluate_every(unit, self.batch, looked_at)
         evaluations = 2 + strategy.steps * unit / every
         # The first trial finds the views that the sweep kept.
         runs = self._run(strategy, unit, evaluations) + self._views(strategy, unit) + own
@@ -72,8 +73,13 @@ class Costs:
 
     def _measured(self, strategy: Strategy) -> int:
         """Images that an evaluation looks at."""
-        statistics = min(128, self.train_images) if strategy.batchnorm == "live" else 0
+        statistics = self._statistics if strategy.batchnorm == "live" else 0
         return self.validation_images + statistics
+
+    @property
+    def _statistics(self) -> int:
+        """Images that live BatchNorm's statistics are estimated from."""
+        return min(STATISTICS_IMAGES, self.train_images)
 
     def _run(self, strategy: Strategy, unit: int, evaluations: float) -> float:
         """Seconds for a run's steps and evaluations, above its cut."""
@@ -116,9 +122,9 @@ def _time_forward(setting: Setting, most: float) -> float:
     chain.to(memory_format=torch.channels_last)
     chain.eval()
     positions = setting.data.training[:32]
-    raw = next(iter(setting.data.store.batches([positions])))
-    pixels = center_crop(raw, setting.data.image_size).to(setting.fabric.device)
-    images = normalize(pixels, chain.preprocessing).contiguous(memory_format=torch.channels_last)
+    [(_, pixels)] = setting.data.store.crops([positions], setting.data.image_size)
+    images = normalize(pixels.to(setting.fabric.device), chain.preprocessing)
+    images = images.contiguous(memory_format=torch.channels_last)
     return _least_seconds(lambda: chain(images), most) / len(positions)
 
 

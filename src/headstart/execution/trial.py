@@ -10,6 +10,7 @@ from typing import Literal
 from headstart.errors import HeadstartError
 from headstart.execution.setting import Setting, digest_of
 from headstart.strategies import Strategy, defaults, resolve
+from headstart.tasks.classification import STATISTICS_IMAGES
 from headstart.training import Recipe
 
 
@@ -45,7 +46,7 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
     pretrained = strategy.head != "new"  # a head that begins at random asks for the higher rate
     default = defaults.rate(pretrained=pretrained, batch=setting.batch)
     sweep = trial.role == "sweep"
-    evaluated = len(data.splits.validation) + min(128, len(data.training))
+    evaluated = len(data.splits.validation) + min(STATISTICS_IMAGES, len(data.training))
     every = defaults.evaluate_every(trial.unit, setting.batch, evaluated)
     return Recipe(
         table=tuple(resolve(strategy, setting.stages)),

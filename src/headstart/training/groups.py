@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
 from headstart.backbones import Chain
 from headstart.strategies import Row, defaults
@@ -14,9 +14,9 @@ from headstart.strategies import Row, defaults
 def optimizer_for(chain: Chain, table: Sequence[Row]) -> torch.optim.AdamW:
     """AdamW over every row that learns in any phase; no decay on norms and biases.
 
-    Each group carries its row's name and its share of the rate in each phase.
+    Each group carries its row's share of the rate in each phase.
     """
-    groups = []
+    groups: list[dict[str, Any]] = []
     for row in table:
         if not any(row.shares):
             continue
@@ -28,17 +28,10 @@ def optimizer_for(chain: Chain, table: Sequence[Row]) -> torch.optim.AdamW:
                 groups.append(
                     {"params": chosen, "weight_decay": decay, "shares": row.shares, "lr": 0.0}
                 )
-    fused = all(p.is_floating_point() for group in groups for p in _parameters(group))
-    return torch.optim.AdamW(groups, betas=defaults.MOMENTS, fused=fused)
+    return torch.optim.AdamW(groups, betas=defaults.MOMENTS, fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float, phase: int) -> None:
     """Give every group its share of `rate` in this phase."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["shares"][phase]
-
-
-def _parameters(group: dict[str, object]) -> list[nn.Parameter]:
-    parameters = group["params"]
-    assert isinstance(parameters, list)
-    return parameters
