@@ -98,6 +98,24 @@ class TrialRecord(BaseModel):
     finished: str | None = None
 
 
+class MismatchRecord(BaseModel):
+    """How a study's images differ from those its weights were trained on, as its layers see it.
+
+    Distances are D of `headstart.backbones.mismatch`, by layer, in the order they run; there are
+    none for a network without BatchNorm, or with random weights.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    weights: str  # digest of the network's weights
+    image_size: int
+    images: int  # that were looked at
+    layers: dict[str, float] = Field(default_factory=dict)
+    noise: dict[str, float] = Field(default_factory=dict)  # the same for Gaussian noise
+    # Of the first layer, for natural photographs, by normalization.
+    normalizations: dict[str, float] = Field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Scores of one trial on the validation images, in the order of `indices`."""
@@ -153,6 +171,20 @@ def read_trials(study: Path) -> list[TrialRecord]:
     folders = sorted((study / "trials").glob("*/trial.json"))
     records = [record for f in folders if (record := read_trial(f.parent)) is not None]
     return sorted(records, key=lambda r: (r.strategy, r.role, r.seed, r.key))
+
+
+def write_mismatch(study: Path, record: MismatchRecord) -> None:
+    """Write ``mismatch.json`` in a study's folder."""
+    write_json(study / "mismatch.json", record.model_dump(mode="json"))
+
+
+def read_mismatch(study: Path) -> MismatchRecord | None:
+    """The record in a study's folder, or None where there is none that can be read."""
+    try:
+        text = (study / "mismatch.json").read_text(encoding="utf-8")
+        return MismatchRecord.model_validate_json(text)
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def append_point(folder: Path, point: CurvePoint) -> None:

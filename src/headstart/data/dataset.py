@@ -14,6 +14,7 @@ from PIL import Image
 from headstart.data.reading import Examined
 
 Indices = npt.NDArray[np.int64]
+Group = tuple[int, ...]  # sorted positions in the data set
 
 
 class ImageSource(Protocol):
@@ -73,7 +74,8 @@ class Dataset:
     thumbnails: npt.NDArray[np.uint8]  # [n, 16, 16] grey
     warnings: tuple[str, ...]
     mirror: bool = True  # whether a mirrored image is still a picture of its class
-    duplicates: tuple[tuple[int, ...], ...] | None = None  # None: not looked for yet
+    duplicates: tuple[Group, ...] | None = None  # None: not looked for yet
+    broken: tuple[tuple[str, str], ...] = ()  # ids of images left out, and why
 
     def __len__(self) -> int:
         return len(self.ids)

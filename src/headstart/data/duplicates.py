@@ -20,8 +20,9 @@ together. Mirrored, cropped and shifted copies are not looked for.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
 
-from headstart.data.dataset import Dataset, ImageSource, Indices
+from headstart.data.dataset import Dataset, Group, ImageSource, Indices
 
 SAME, SAME_CLOSELY = 0.99, 0.95  # agreement of thumbnails, and at the second look
 ALIKE, ALIKE_CLOSELY = 0.90, 0.80
@@ -63,7 +64,17 @@ def join(n: int, sets: Iterable[Iterable[int]]) -> Indices:
     return np.array([root(item) for item in range(n)], dtype=np.int64)
 
 
-def near_duplicates(dataset: Dataset) -> list[tuple[int, ...]]:
+def same_bytes(hashes: Sequence[str]) -> list[Group]:
+    """Groups of positions whose images have the same bytes, each sorted; lone ones are in none."""
+    return [group for group in _by_hash(hashes) if len(group) > 1]
+
+
+def disagreeing(groups: Iterable[Group], values: npt.NDArray[Any]) -> list[Group]:
+    """Those of `groups` whose members have more than one of `values` [n] (labels, splits)."""
+    return [group for group in groups if len({values[p].item() for p in group}) > 1]
+
+
+def near_duplicates(dataset: Dataset) -> list[Group]:
     """Groups of positions that show one picture, each sorted; other images are in none."""
     found = dataset.duplicates
     if found is None:
@@ -73,18 +84,23 @@ def near_duplicates(dataset: Dataset) -> list[tuple[int, ...]]:
 
 def find_duplicates(
     hashes: tuple[str, ...], thumbnails: npt.NDArray[np.uint8], source: ImageSource
-) -> tuple[tuple[int, ...], ...]:
+) -> tuple[Group, ...]:
     """The groups of `near_duplicates`, from hashes [n], thumbnails [n, 16, 16] and images."""
-    copies: dict[str, list[int]] = defaultdict(list)
-    for position, digest in enumerate(hashes):
-        copies[digest].append(position)
-    first = np.array([positions[0] for positions in copies.values()], dtype=np.int64)
+    copies = _by_hash(hashes)
+    first = np.array([positions[0] for positions in copies], dtype=np.int64)
     pairs = first[_similar_pairs(thumbnails[first], source, first)]
-    owner = join(len(hashes), [*copies.values(), *pairs.tolist()])
+    owner = join(len(hashes), [*copies, *pairs.tolist()])
     groups: dict[int, list[int]] = defaultdict(list)
     for position, smallest in enumerate(owner.tolist()):
         groups[smallest].append(position)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _by_hash(hashes: Sequence[str]) -> list[Group]:
+    copies: dict[str, list[int]] = defaultdict(list)
+    for position, digest in enumerate(hashes):
+        copies[digest].append(position)
+    return [tuple(positions) for positions in copies.values()]
 
 
 def _similar_pairs(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headstart.data.dataset import Dataset, Indices, Listing, sorted_classes
-from headstart.data.duplicates import find_duplicates
+from headstart.data.dataset import Dataset, Group, Indices, Listing, sorted_classes
+from headstart.data.duplicates import disagreeing, find_duplicates, same_bytes
 from headstart.data.reading import Examined, bombs_unwarned
 from headstart.errors import HeadstartError
 
@@ -66,6 +66,7 @@ def examine(listing: Listing) -> Dataset:
         warnings=tuple(warnings),
         mirror=listing.mirror,
         duplicates=duplicates,
+        broken=tuple(broken),
     )
 
 
@@ -122,7 +123,7 @@ def _image_warnings(
     labels: Indices,
     classes: tuple[str, ...],
     given: npt.NDArray[np.str_] | None,
-    duplicates: tuple[tuple[int, ...], ...],
+    duplicates: tuple[Group, ...],
 ) -> list[str]:
     warnings = []
     animated = [ids[i] for i, o in enumerate(noted) if o.animated]
@@ -130,17 +131,17 @@ def _image_warnings(
         warnings.append(
             f"{len(animated)} animated images: only the first frame is used ({_some(animated)})."
         )
-    conflicts = _conflicts(noted, labels)
+    conflicts = disagreeing(same_bytes([o.digest for o in noted]), labels)
     if conflicts:
-        first, second = conflicts[0]
+        first, second = _odd_pair(conflicts[0], labels)
         warnings.append(
             f"{len(conflicts)} images have the same bytes under two labels; first: {ids[first]} "
             f"({classes[labels[first]]}) and {ids[second]} ({classes[labels[second]]}). "
             "All copies are kept, in one split."
         )
-    straddling = [] if given is None else _straddling(duplicates, given)
+    straddling = [] if given is None else disagreeing(duplicates, given)
     if straddling and given is not None:
-        first, second = straddling[0]
+        first, second = _odd_pair(straddling[0], given)
         warnings.append(
             f"{len(straddling)} groups of duplicate or nearly identical images are in more than "
             f"one of the given splits, which flatters the scores; first: {ids[first]} "
@@ -149,28 +150,9 @@ def _image_warnings(
     return warnings
 
 
-def _conflicts(noted: list[Examined], labels: Indices) -> list[tuple[int, int]]:
-    """For each set of bytes with two labels, the first pair of positions that disagree."""
-    same: dict[str, list[int]] = defaultdict(list)
-    for position, examined in enumerate(noted):
-        same[examined.digest].append(position)
-    pairs = []
-    for positions in same.values():
-        other = next((p for p in positions if labels[p] != labels[positions[0]]), None)
-        if other is not None:
-            pairs.append((positions[0], other))
-    return pairs
-
-
-def _straddling(
-    duplicates: tuple[tuple[int, ...], ...], given: npt.NDArray[np.str_]
-) -> list[tuple[int, int]]:
-    pairs = []
-    for group in duplicates:
-        other = next((p for p in group if given[p] != given[group[0]]), None)
-        if other is not None:
-            pairs.append((group[0], other))
-    return pairs
+def _odd_pair(group: Group, values: npt.NDArray[Any]) -> tuple[int, int]:
+    """The first member of a group, and the first that has another value."""
+    return group[0], next(p for p in group if values[p] != values[group[0]])
 
 
 def open_dataset(data: str | Path, *, shapes_images: int = 600, seed: int = 0) -> Dataset:
