@@ -8,7 +8,8 @@ from pathlib import Path
 from headstart.models import Model
 from headstart.models import load as load_model
 from headstart.strategies import SOLVED
-from headstart.study import Listener, Result, conduct, parse_budget, question_from
+from headstart.study import Inspection, Listener, Result, conduct, parse_budget, question_from
+from headstart.study import inspect as inspect_images
 
 Data = str | Path
 
@@ -93,6 +94,27 @@ def train_from_scratch(data: Data, **options: object) -> Result:
     """Train from random weights, for as long as the curve rises. See `compare`."""
     options.setdefault("out", default_out(data, "scratch"))
     return compare(data, **{**options, "strategies": ["scratch"]})  # type: ignore[arg-type]
+
+
+def inspect(
+    data: Data,
+    *,
+    backbone: str = "efficientnet_lite0",
+    weights: str | Path = "pretrained",
+    seed: int = 0,
+    listener: Listener | None = None,
+) -> Inspection:
+    """Check images and labels, and compare them with what the network was trained on; in seconds.
+
+    Copies and near-copies, conflicting labels, broken files, sizes, images a class, what the
+    validation images can separate; how far the images are from those of pretraining, by the
+    network's BatchNorm statistics; and what folklore would do. Nothing is trained or written.
+    Arguments and errors are those of `compare`.
+
+    Returns:
+        The `Inspection`: ``.similarity``, ``.warnings``, ``.answer``, ``.write("page.html")``.
+    """
+    return inspect_images(str(data), backbone, weights, seed, listener)
 
 
 def load(model: str | Path) -> Model:

@@ -1,0 +1,65 @@
+"""`headstart inspect`: what can be said before anything is trained, in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headstart.data import make_splits, open_dataset
+from headstart.execution import fabric, versions
+from headstart.report import inspection
+from headstart.study.listener import Listener
+from headstart.study.profile import measure, network_for_looking, profile
+from headstart.verdict.answer import SCHEMA
+from headstart.verdict.answer_profile import InspectionAnswer
+
+
+class Inspection:
+    """What was found. `answer` is what `headstart inspect --json` prints."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+
+    @property
+    def similarity(self) -> float | None:
+        """1: like the images of pretraining; 0: as far off as noise. None: cannot be measured."""
+        found = self.answer["similarity"]
+        return found and float(found["score"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the images, a sentence or two each."""
+        return list(self.answer["warnings"])
+
+    def write(self, path: str | Path) -> Path:
+        """Write the page for people, one HTML file, and return its path."""
+        return inspection.write(Path(path), self.answer)
+
+    def __repr__(self) -> str:
+        return f"Inspection({inspection.sentence(self.answer)})"
+
+
+def inspect(
+    data: str, backbone: str, weights: str | Path, seed: int, listener: Listener | None = None
+) -> Inspection:
+    """Open and check the images, split them, and show some to the network; write nothing.
+
+    Raises HeadstartError for bad input, with the messages of a study.
+    """
+    listener = listener or Listener()
+    chain = network_for_looking(backbone, weights)  # first: a wrong name is told at once
+    listener.on_stage("reading the images")
+    dataset = open_dataset(data, seed=seed)
+    splits = make_splits(dataset, seed=seed)
+    listener.on_stage("showing some of them to the network")
+    chain.to(fabric().device)
+    seen = measure(chain, dataset, splits.train, seed)
+    found = InspectionAnswer(
+        schema=SCHEMA,
+        data=data,
+        backbone=backbone,
+        weights=str(weights),
+        versions=versions(),
+        **profile(dataset, splits, seen, chain.origin),
+    )
+    return Inspection(found.to_json())
