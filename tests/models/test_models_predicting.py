@@ -15,7 +15,7 @@ from PIL import Image
 from headstart import models
 from headstart.errors import HeadstartError
 
-ROUNDING = 1e-4  # batches of other sizes are added up in another order
+ROUNDING = 1e-4  # of small batches, which are added up in another order than whole ones
 
 
 def scores_of(model: models.Model, predictions: list[models.Prediction]) -> np.ndarray:
@@ -30,12 +30,25 @@ def test_a_saved_model_gives_the_trials_own_validation_scores(
     folder = done.save(tmp_path / "best")
     monkeypatch.setattr(socket, "socket", None)  # nothing is downloaded
     model = models.load(folder)
-    scores = scores_of(model, model.predict(done.paths, batch_size=5))
-    np.testing.assert_allclose(scores, done.predictions.scores, atol=ROUNDING)
+    expected = done.predictions.scores
+    whole = scores_of(model, model.predict(done.paths * 3))[: len(expected)]  # a batch of 32
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+    few = scores_of(model, model.predict(done.paths, batch_size=5))
+    np.testing.assert_allclose(few, expected, atol=ROUNDING)
     data = done.setting.data
-    np.testing.assert_allclose(
-        model.score(data.store, data.splits.validation), done.predictions.scores, atol=ROUNDING
-    )
+    scored = model.score(data.store, data.splits.validation)
+    np.testing.assert_allclose(scored, expected, atol=1e-5)
+
+
+def test_a_score_is_the_same_to_the_bit_in_any_company(
+    finished: Callable[[str], Finished], tmp_path: Path
+) -> None:
+    done = finished("linear")
+    model, store = models.load(done.save(tmp_path / "best")), done.setting.data.store
+    positions = np.arange(len(done.setting.data.dataset))  # 36: a whole batch and a part of one
+    whole = model.score(store, positions)
+    np.testing.assert_array_equal(model.score(store, positions[::-1])[::-1], whole)
+    np.testing.assert_array_equal(model.score(store, positions[3:4]), whole[3:4])
 
 
 def test_order_batches_and_top_change_nothing_but_what_they_say(best: Path, images: Path) -> None:

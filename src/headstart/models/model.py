@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from headstart.backbones import Chain
-from headstart.data import ImageStore, center_crop, normalize
+from headstart.data import ImageStore, normalize
 from headstart.errors import HeadstartError
 from headstart.features import LinearHead
 from headstart.models.card import Card
 from headstart.models.images import ImageLike, named_images, pixel_batches
 
-SCORING_BATCH = 64
+SCORING_BATCH = 32  # as in extraction
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Model:
         Args:
             images: files, folders (every image inside, sorted by path) and PIL images. They are
                 read and preprocessed as in the study.
-            batch_size: images that go through the network together.
+            batch_size: images that go through the network together. It changes probabilities by
+                rounding alone (about 1e-6): fewer images are not filled up, as `score` does it,
+                because one image would then take as long as a whole batch.
             top: how many classes to keep in `Prediction.probabilities`; None: all.
 
         Raises:
@@ -102,9 +104,12 @@ class Model:
     def _scored(
         self, store: ImageStore, positions: npt.NDArray[np.int64]
     ) -> Iterator[npt.NDArray[np.float32]]:
-        order = (positions[i : i + SCORING_BATCH] for i in range(0, len(positions), SCORING_BATCH))
-        for raw in store.batches(order):
-            yield self._of_pixels(center_crop(raw, self.preprocessing.image_size))
+        # Batches of one size, the last one filled up, as codes are extracted: libraries choose
+        # other kernels for other sizes, so answers would depend on how many images there are.
+        filled = np.pad(positions, (0, -len(positions) % SCORING_BATCH), mode="edge")
+        order = filled.reshape(-1, SCORING_BATCH)
+        for start, (_, pixels) in enumerate(store.crops(order, self.preprocessing.image_size)):
+            yield self._of_pixels(pixels)[: len(positions) - start * SCORING_BATCH]
 
     def _of_pixels(self, pixels: Tensor) -> npt.NDArray[np.float32]:
         pixels = pixels.to(self.chain.device)
