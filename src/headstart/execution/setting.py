@@ -197,7 +197,7 @@ def weights_of(start: str, study: Path) -> str:
     """Where the weights lie that a row begins with: a trial's key stands for its file."""
     if not start.startswith(TRIAL):
         return start
-    path = study_folder(study, start.removeprefix(TRIAL)) / "weights.safetensors"
+    path = trial_folder(study, start.removeprefix(TRIAL)) / "weights.safetensors"
     if not path.is_file():
         raise HeadstartError(
             f"{path} is missing, whose weights another arm begins with (a finished study keeps "
@@ -206,9 +206,9 @@ def weights_of(start: str, study: Path) -> str:
     return str(path)
 
 
-def study_folder(folder: Path, key: str) -> Path:
+def trial_folder(study: Path, key: str) -> Path:
     """Where a trial's records lie."""
-    return folder / "trials" / key
+    return study / "trials" / key
 
 
 def unit_numbers(count: int, groups: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from headstart.backbones import LAST, Chain, batchnorm_to_groupnorm
 from headstart.errors import HeadstartError
 from headstart.execution.frozen import activations_for, keeping_for
 from headstart.execution.machine import machine, versions
-from headstart.execution.setting import Setting, select, study_folder
+from headstart.execution.setting import Setting, select, trial_folder
 from headstart.execution.trial import Trial, recipe
 from headstart.features import HeadFit, LinearHead, extract
 from headstart.records import (
@@ -53,7 +53,7 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
 
     Raises StoppedError when the user asks to stop; a trial that fails is recorded as failed.
     """
-    folder = study_folder(study, trial.key(setting.protocol))
+    folder = trial_folder(study, trial.key(setting.protocol))
     record = read_trial(folder)
     if record is not None and record.state in ("done", "failed"):
         checkpoint.remove(folder)  # a kill may have come between the record and this

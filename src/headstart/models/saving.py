@@ -16,7 +16,7 @@ from headstart.backbones import LAST, Chain, load
 from headstart.data import Preprocessing
 from headstart.errors import HeadstartError
 from headstart.execution import versions
-from headstart.execution.setting import weights_of
+from headstart.execution.setting import trial_folder, weights_of
 from headstart.execution.trials import fits_classifier, set_classifier
 from headstart.features import LinearHead, code_stages
 from headstart.models.card import CARD, HEAD, WEIGHTS, Card, Head, Pretraining, file_digest
@@ -58,7 +58,7 @@ def save(
         HeadstartError: the trial left no model, or the folder cannot be written.
     """
     strategy = _strategy(record)
-    trial = study / "trials" / record.key
+    trial = trial_folder(study, record.key)
     try:
         with replacing_folder(Path(folder), CARD) as new:
             if strategy.trains:
