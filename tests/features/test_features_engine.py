@@ -120,6 +120,35 @@ def test_an_engine_that_is_wrong_is_not_used(
     assert plain.reused == 6  # they lie in the cache as what they are
 
 
+def test_a_network_is_converted_once_for_the_choice_and_the_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And again where its weights have changed meanwhile."""
+    converted: list[object] = []
+    convert = engines._compile
+
+    def counted(*asked: object) -> object:
+        converted.append(asked)
+        return convert(*asked)
+
+    monkeypatch.setattr(engines, "_compile", counted)
+    monkeypatch.setattr(engine_choice, "_rate", lambda engine, *_: 1.0 + (engine.name != "torch"))
+    chain, dataset = chain_from(tmp_path / "weights", seed=2), draw(tmp_path / "pictures", 6)
+    names, store, positions = average_names((LAST,)), store_of(dataset, chain), np.arange(6)
+    for change in (0.5, 0.0):
+        converted.clear()
+        assert choose_engine(chain, names, SIZE, 1000) == "openvino"
+        with torch.no_grad():
+            next(chain.network.parameters()).mul_(1 + change)
+        reading = Extraction(chain, dataset, store, names, SIZE, engine="openvino")
+        codes = reading.all(positions)[names[0]]
+        assert reading.engine == "openvino"
+        assert len(converted) == (2 if change else 1)
+        crops = next(store.crops([positions], SIZE))[1]
+        own = joined(TorchEngine(CodesOfPixels(chain, names)).run([crops]))
+        assert worst_difference([codes], own) < 1e-5
+
+
 @pytest.mark.parametrize(("rates", "quicker"), [((2.0, 9.0), "openvino"), ((2.0, 2.1), "torch")])
 def test_the_quicker_engine_is_chosen_once(
     chain: Chain,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from headstart.backbones import Chain
+from headstart.backbones.weights import digest
 from headstart.features.cache import Cache
 from headstart.features.engine import (
     TOLERANCE,
@@ -37,6 +38,10 @@ MARGIN = 1.1  # x torch's rate that another engine must reach
 TIMED = 32  # images at a time
 LIBRARIES = ("torch", "torchvision", "timm")  # whose modules their versions describe
 
+# The engine that was timed and chosen, for the pass it was chosen for: to convert and compile a
+# network takes seconds. At most one is held, by what it computes.
+_chosen: dict[str, Engine] = {}
+
 
 def open_engine(name: str, chain: Chain, names: Sequence[CodeName], pixels: Tensor) -> Engine:
     """The engine `name`, if its codes of the first `pixels` are torch's; else torch.
@@ -49,9 +54,12 @@ def open_engine(name: str, chain: Chain, names: Sequence[CodeName], pixels: Tens
     if name == "torch":
         return reference
     try:
-        engine: Engine = (
-            HalfEngine(module) if name == "half" else OpenVinoEngine(module, pixels.shape[1:])
-        )
+        engine: Engine
+        if name == "half":
+            engine = HalfEngine(module)
+        else:
+            ready = _chosen.pop(_computed(chain, names, pixels.shape[-1]), None)
+            engine = ready or OpenVinoEngine(module, pixels.shape[1:])
         first = pixels[: min(engine.batch, reference.batch)]
         difference = worst_difference(next(engine.run([first])), next(reference.run([first])))
     except Exception as error:  # converters raise nearly every kind for what they do not know
@@ -89,14 +97,14 @@ def choose_engine(
     depends on the moment, so a caller who must get the same bits again keeps the answer: a study
     in its study.yaml, and `cache` for later runs with the same network on the same machine.
     """
-    if next(chain.network.parameters()).device.type == "cuda":
+    if chain.device.type == "cuda":
         return "half"
+    chain.learn(set())
     note = None
     if cache is not None:
         note = cache.folder / "engines" / f"{_situation(chain, names, image_size)}.json"
     rates = _read(note)
     if "torch" not in rates:
-        chain.learn(set())
         rates["torch"] = _rate(TorchEngine(CodesOfPixels(chain, names)), _noise(image_size), 1)
         _write(note, rates)
     if images / rates["torch"] < WORTH:
@@ -105,7 +113,14 @@ def choose_engine(
         engine = open_engine("openvino", chain, names, _noise(image_size))
         rates["openvino"] = 0.0 if engine.name == "torch" else _rate(engine, _noise(image_size), 4)
         _write(note, rates)
-    return "openvino" if rates["openvino"] > MARGIN * rates["torch"] else "torch"
+        if _is_quicker(rates):
+            _chosen.clear()
+            _chosen[_computed(chain, names, image_size)] = engine
+    return "openvino" if _is_quicker(rates) else "torch"
+
+
+def _is_quicker(rates: dict[str, float]) -> bool:
+    return rates["openvino"] > MARGIN * rates["torch"]
 
 
 def _noise(image_size: int) -> Tensor:
@@ -132,6 +147,13 @@ def _situation(chain: Chain, names: Sequence[CodeName], image_size: int) -> str:
         [os.cpu_count(), torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _computed(chain: Chain, names: Sequence[CodeName], image_size: int) -> str:
+    """All that an engine which was made for a chain has taken from it, as one text."""
+    preprocessing = chain.preprocessing
+    parts = [_situation(chain, names, image_size), digest(chain.network)]
+    return json.dumps([*parts, preprocessing.mean, preprocessing.std])
 
 
 def structure_of(chain: Chain) -> str:

@@ -164,7 +164,7 @@ class Extraction:
 
     def about(self) -> dict[str, Any]:
         """Everything but the image that decides what its codes are."""
-        chain, device = self._chain, next(self._chain.network.parameters()).device
+        chain, device = self._chain, self._chain.device
         return {
             "code": CODES_VERSION,
             "backbone": chain.origin.name,
