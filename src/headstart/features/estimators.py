@@ -6,6 +6,7 @@ float64 of these). Broken codes raise scikit-learn's own ValueError.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from headstart.features.heads import (
     code_spans,
     fit_logistic,
     fit_svm,
+    head_on,
 )
 from headstart.features.neighbours import TEMPERATURE, neighbour_votes
 from headstart.features.ridge import RIDGE_GRID, fit_ridge
@@ -30,7 +32,7 @@ from headstart.features.solvers_path import RECIPES, Kind, PenaltyPath
 Array = npt.NDArray[Any]
 
 
-class _Head(ClassifierMixin, BaseEstimator):
+class _Head(ClassifierMixin, BaseEstimator, ABC):
     """What all heads do with labels and inputs."""
 
     classes_: Array
@@ -57,11 +59,13 @@ class _Head(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self._answer(validate_data(self, X, dtype=np.float32, reset=False))
 
+    @abstractmethod
     def _fit(self, codes: Array, labels: npt.NDArray[np.int64], groups: Array | None) -> None:
-        raise NotImplementedError
+        """Solve on codes [n, d] of float32 with labels [n] in 0 .. classes - 1."""
 
+    @abstractmethod
     def _answer(self, codes: Array) -> Array:
-        raise NotImplementedError
+        """Scores [n, classes] of codes [n, d] of float32."""
 
 
 class _LinearHead(_Head):
@@ -109,11 +113,8 @@ class _SolvedHead(_LinearHead):
             recipe = RECIPES[self._kind]
             span = code_spans(recipe, codes, self.tolerance, torch.device(self.device)).of()
             path = PenaltyPath(recipe, span, labels, count, self.tolerance)
-            weight, bias = path.weights(float(self.C))
-            self.head_ = LinearHead(
-                weight.astype(np.float32), bias.astype(np.float32), recipe.unit_norm
-            )
             self.C_ = float(self.C)
+            self.head_ = head_on(recipe, path, self.C_)
             return
         solve = fit_svm if self._kind == "svm" else fit_logistic
         found = solve(

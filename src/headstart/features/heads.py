@@ -18,7 +18,7 @@ import torch
 from headstart.errors import HeadstartError
 from headstart.features.solvers_folds import CrossValidation, can_tell, stratified_folds
 from headstart.features.solvers_path import SOFTMAX, SVM, PenaltyPath, Recipe, precision
-from headstart.features.solvers_selection import Candidate, best_of, search_logistic, search_svm
+from headstart.features.solvers_selection import best_of, search_logistic, search_svm
 from headstart.features.solvers_span import CodeSpans
 
 Floats = npt.NDArray[np.float32]
@@ -124,22 +124,24 @@ def _fit(
     whole = PenaltyPath(recipe, spans.of(), labels, classes, tolerance)
     held_out = stratified_folds(labels, groups, folds, seed)
     if not can_tell(labels, held_out):
-        best = Candidate(UNTESTED_PENALTY, 0, 0.0, 0.0)
-        return HeadFit(_head(recipe, whole, best), best.penalty, [])
+        return HeadFit(head_on(recipe, whole, UNTESTED_PENALTY), UNTESTED_PENALTY, [])
     validation = CrossValidation(recipe, spans, labels, classes, held_out, tolerance)
     search = search_svm if recipe.kind == "svm" else search_logistic
     tried = search(validation.evaluate)
     best = best_of(tried)
     whole.begin_at(best.penalty, validation.heads(best.penalty))
     rows = [{"penalty": c.penalty, "accuracy": c.accuracy, "loss": c.loss} for c in tried]
-    return HeadFit(_head(recipe, whole, best), best.penalty, rows)
+    return HeadFit(head_on(recipe, whole, best.penalty, best.sharpness), best.penalty, rows)
 
 
-def _head(recipe: Recipe, path: PenaltyPath, chosen: Candidate) -> LinearHead:
-    weight, bias = path.weights(chosen.penalty)
+def head_on(
+    recipe: Recipe, path: PenaltyPath, penalty: float, sharpness: float = 1.0
+) -> LinearHead:
+    """The head at C = `penalty`, its scores multiplied by `sharpness`."""
+    weight, bias = path.weights(penalty)
     return LinearHead(
-        np.asarray(weight * chosen.sharpness, np.float32),
-        np.asarray(bias * chosen.sharpness, np.float32),
+        np.asarray(weight * sharpness, np.float32),
+        np.asarray(bias * sharpness, np.float32),
         recipe.unit_norm,
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,20 +67,30 @@ def write_codes(
                 progress(len(chunk.positions))
 
 
-class _Parquet:
+@dataclass
+class _Writer(ABC):
+    """A file of codes on its way; what it holds is explained at `write_codes`."""
+
+    path: Path
+    dataset: Dataset
+    positions: Indices  # of all images that will come
+    about: Callable[[], Mapping[str, Any]]
+
+    @abstractmethod
+    def add(self, chunk: Chunk) -> None:
+        """Take the next images' codes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is left, and the file's end."""
+
+
+@dataclass
+class _Parquet(_Writer):
     """One row an image, in groups of rows."""
 
-    def __init__(
-        self,
-        path: Path,
-        dataset: Dataset,
-        positions: Indices,
-        about: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        del positions  # each chunk says its own
-        self._path, self._dataset, self._about = path, dataset, about
-        self._waiting: list[Any] = []
-        self._writer: Any = None
+    _waiting: list[Any] = field(default_factory=list)
+    _writer: Any = None
 
     def add(self, chunk: Chunk) -> None:
         """Write the rows, or keep them until there are enough for a group."""
@@ -89,7 +101,7 @@ class _Parquet:
     def _table(self, chunk: Chunk) -> Any:
         import pyarrow as pa
 
-        data, positions = self._dataset, chunk.positions
+        data, positions = self.dataset, chunk.positions
         columns = {
             "id": pa.array([data.ids[p] for p in positions.tolist()]),
             "label": pa.array([data.classes[data.labels[p]] for p in positions.tolist()]),
@@ -104,7 +116,7 @@ class _Parquet:
         return pa.table(columns)
 
     def close(self) -> None:
-        """Write what is left, and the file's end."""
+        """See `_Writer`."""
         self._write()
         if self._writer is not None:
             self._writer.close()
@@ -117,35 +129,30 @@ class _Parquet:
             return
         table = pa.concat_tables(self._waiting)
         if self._writer is None:
-            schema = table.schema.with_metadata({"headstart": json.dumps(self._about())})
+            schema = table.schema.with_metadata({"headstart": json.dumps(self.about())})
             words = [name for name in ("label", "split") if name in table.column_names]
-            self._writer = pq.ParquetWriter(self._path, schema, use_dictionary=words)
+            self._writer = pq.ParquetWriter(self.path, schema, use_dictionary=words)
         self._writer.write_table(table.cast(self._writer.schema), row_group_size=len(table))
         self._waiting = []
 
 
-class _Safetensors:
+@dataclass
+class _Safetensors(_Writer):
     """The header first, which the first codes' sizes give; then every tensor in its place."""
 
-    def __init__(
-        self,
-        path: Path,
-        dataset: Dataset,
-        positions: Indices,
-        about: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        self._dataset, self._positions, self._about = dataset, positions, about
-        self._file: BinaryIO = path.open("wb")
-        self._begins: dict[str, int] = {}
-        self._done = 0
+    _begins: dict[str, int] = field(default_factory=dict)
+    _done: int = 0
+
+    def __post_init__(self) -> None:
+        self._file: BinaryIO = self.path.open("wb")
 
     def close(self) -> None:
-        """End the file."""
+        """See `_Writer`."""
         self._file.close()
 
     def add(self, chunk: Chunk) -> None:
         """Put the rows into each tensor's place."""
-        tensors = {"labels": self._dataset.labels[chunk.positions].astype("<i8")}
+        tensors = {"labels": self.dataset.labels[chunk.positions].astype("<i8")}
         tensors |= {str(name): code.astype("<f4") for name, code in chunk.codes.items()}
         if not self._begins:
             self._head(tensors)
@@ -158,10 +165,10 @@ class _Safetensors:
         header: dict[str, Any] = {"__metadata__": self._metadata()}
         offset = 0
         for name, tensor in tensors.items():
-            size = len(self._positions) * tensor[0].nbytes
+            size = len(self.positions) * tensor[0].nbytes
             header[name] = {
                 "dtype": "I64" if name == "labels" else "F32",
-                "shape": [len(self._positions), *tensor.shape[1:]],
+                "shape": [len(self.positions), *tensor.shape[1:]],
                 "data_offsets": [offset, offset + size],
             }
             self._begins[name] = offset
@@ -172,12 +179,12 @@ class _Safetensors:
         self._begins = {name: 8 + len(text) + begin for name, begin in self._begins.items()}
 
     def _metadata(self) -> dict[str, str]:
-        data = self._dataset
+        data = self.dataset
         found: dict[str, Any] = {
-            "ids": [data.ids[p] for p in self._positions.tolist()],
+            "ids": [data.ids[p] for p in self.positions.tolist()],
             "classes": data.classes,
-            "headstart": self._about(),
+            "headstart": self.about(),
         }
         if data.given is not None:
-            found["splits"] = [str(split) for split in data.given[self._positions]]
+            found["splits"] = [str(split) for split in data.given[self.positions]]
         return {name: json.dumps(value) for name, value in found.items()}
