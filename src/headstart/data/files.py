@@ -1,4 +1,4 @@
-"""Image files under one folder: a walk that stays inside it, and a source that reads them."""
+"""Files and folders: images under one folder, a source that reads them, the user's cache."""
 
 from __future__ import annotations
 
@@ -14,6 +14,20 @@ from headstart.data.reading import EXTENSIONS, Examined, examine_bytes, read_rgb
 from headstart.errors import HeadstartError
 
 JUNK_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information"})
+
+
+OFF = "off"  # of ``HEADSTART_CACHE``: no codes are to be kept
+
+
+def cache_folder() -> Path:
+    """The user's cache: ``$HEADSTART_CACHE``, or ``~/.cache/headstart``.
+
+    That where it is off too: downloads have to lie somewhere.
+    """
+    given = os.environ.get("HEADSTART_CACHE")
+    if given and given != OFF:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headstart"
 
 
 class FileSource:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from headstart.data.dataset import Indices, Listing
+from headstart.data.files import cache_folder
 from headstart.data.reading import Examined, examine_image, to_rgb
 from headstart.errors import HeadstartError
 
@@ -54,17 +54,6 @@ class PairSource:
     def select(self, indices: Indices) -> PairSource:
         """These images alone."""
         return PairSource(self.parts, [self.places[i] for i in indices])
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``$HEADSTART_CACHE``, or ``~/.cache/headstart``.
-
-    ``off`` says that no codes are to be kept; downloads have to lie somewhere.
-    """
-    given = os.environ.get("HEADSTART_CACHE")
-    if given and given != "off":
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headstart"
 
 
 def list_torchvision(name: str) -> Listing:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.data.files import OFF, cache_folder
 from headstart.features import cache_shards as shards
 from headstart.features.cache_shards import DamagedError, Keys, Records
 from headstart.records import write_json, write_text
@@ -31,7 +32,6 @@ log = logging.getLogger("headstart")
 LIMIT = 10 * 10**9  # bytes, where the user has set no other
 ABANDONED = 3600.0  # seconds after which a temporary file is that of a process that was killed
 OPEN_SHARDS = 64  # memory maps held at once; each holds a file descriptor
-OFF = "off"
 
 
 @dataclass
@@ -265,13 +265,7 @@ def _usage(folder: Path) -> Usage:
 
 def cache_root() -> Path | None:
     """``$HEADSTART_CACHE``, else ``headstart`` in the user's cache folder; None for ``off``."""
-    given = os.environ.get("HEADSTART_CACHE")
-    if given == OFF:
-        return None
-    if given:
-        return Path(given).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "headstart"
+    return None if os.environ.get("HEADSTART_CACHE") == OFF else cache_folder()
 
 
 def _touch(path: Path) -> None:
