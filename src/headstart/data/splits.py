@@ -85,26 +85,32 @@ def _refuse_lone_images(dataset: Dataset, made: tuple[str, ...]) -> None:
 
 
 def _refuse_untrained(dataset: Dataset, place: Indices) -> None:
-    counts = np.bincount(dataset.labels[place == 0], minlength=len(dataset.classes))
-    absent = [dataset.classes[label] for label in np.flatnonzero(counts == 0)]
+    absent = _absent(dataset, place == 0)
     if absent:
-        shown = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
         raise HeadstartError(
-            f"{dataset.name}: the given train split has no image of class {shown}.\n"
+            f"{dataset.name}: the given train split has no image of class {_shown(absent)}.\n"
             "Move some there, or leave the class out."
         )
+
+
+def _absent(dataset: Dataset, chosen: npt.NDArray[np.bool_]) -> list[str]:
+    """Classes that none of the chosen images [n] has."""
+    counts = np.bincount(dataset.labels[chosen], minlength=len(dataset.classes))
+    return [dataset.classes[label] for label in np.flatnonzero(counts == 0)]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _warnings(dataset: Dataset, place: Indices) -> tuple[str, ...]:
     warnings = []
     for number in (1, 2):
-        counts = np.bincount(dataset.labels[place == number], minlength=len(dataset.classes))
-        absent = [dataset.classes[label] for label in np.flatnonzero(counts == 0)]
+        absent = _absent(dataset, place == number)
         if absent:
-            shown = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
             warnings.append(
                 f"The {NAMES[number]} split has no image of {len(absent)} of "
-                f"{len(dataset.classes)} classes: {shown}."
+                f"{len(dataset.classes)} classes: {_shown(absent)}."
             )
     if dataset.groups is not None and dataset.given is not None:
         order = np.argsort(dataset.groups, kind="stable")
