@@ -90,7 +90,7 @@ def curves(material: Material) -> list[Figure]:
     for reach in REACHES:
         for scale in ("linear", "log"):
             log = scale == "log"
-            both = _both(partial(curve_chart.curves, lines, reach, log))
+            both = two_widths(partial(curve_chart.curves, lines, reach, log))
             figures += [Figure(*both, reach=reach.field, scale=scale)] if both else []
     return figures
 
@@ -123,7 +123,7 @@ def transplants(material: Material) -> Figure | None:
             series.append(transplant_chart.Series(kind, styles[mine[0][0]], points))
     base = point(found["base"], 0) if found["base"] in held else None
     stages = [(cut["n"], printable(cut["stage"])) for cut in found["cuts"]]
-    both = _both(partial(transplant_chart.transplants, series, base, stages))
+    both = two_widths(partial(transplant_chart.transplants, series, base, stages))
     return Figure(*both) if both else None
 
 
@@ -145,7 +145,7 @@ def cost(material: Material) -> list[Figure]:
             for arm in material.arms
             if arm["metric"]
         ]
-        both = _both(partial(cost_chart.cost, spots, reach, delta))
+        both = two_widths(partial(cost_chart.cost, spots, reach, delta))
         figures += [Figure(*both, reach=reach.field)] if both else []
     return figures
 
@@ -196,7 +196,7 @@ def recall(material: Material, other: str | None) -> Figure | None:
     ]
     shown = (material.subject, styles[material.subject])
     rival = (other, styles[other]) if other else None
-    both = _both(partial(class_charts.recall, rows, shown, rival))
+    both = two_widths(partial(class_charts.recall, rows, shown, rival))
     return Figure(*both) if both else None
 
 
@@ -205,7 +205,7 @@ def confusion_figure(material: Material) -> Figure | None:
     counts = matrix(material, material.subject)
     if counts is None:
         return None
-    both = _both(partial(class_charts.confusion, counts, material.classes))
+    both = two_widths(partial(class_charts.confusion, counts, material.classes))
     return Figure(*both) if both else None
 
 
@@ -243,6 +243,7 @@ def mistakes(material: Material) -> list[Wrong]:
     ]
 
 
-def _both(draw: Callable[[str], Markup | None]) -> tuple[Markup, Markup] | None:
+def two_widths(draw: Callable[[str], Markup | None]) -> tuple[Markup, Markup] | None:
+    """What `draw` gives in each of the two widths; None where it draws nothing."""
     wide, narrow = draw(WIDE), draw(NARROW)
     return (wide, narrow) if wide is not None and narrow is not None else None
