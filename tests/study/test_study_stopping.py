@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_study import Finished, run, running, state_of, wait_until, without_times
+from small_study import Ended, Finished, run, running, state_of, wait_until, without_times
 
 from headstart.records import read_trials
 
@@ -113,6 +113,23 @@ def test_interrupting_once_keeps_everything_and_says_what_there_is(
     after = state_of(folder / "trials")
     assert {name: after[name] for name in done} == done
     _assert_same_study(folder, finished)
+
+
+def test_a_kill_between_the_test_and_the_model_is_made_good(
+    finished: Finished, call: Callable[..., Ended], tmp_path: Path
+) -> None:
+    """The model says how good it is on the test split, as soon as the study knows."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished.folder, folder)
+    path, opened = folder / "best" / "model.json", (folder / "test.json").read_bytes()
+    card = json.loads(path.read_text())
+    told = card["metrics"]["test"]
+    card["metrics"]["test"] = None
+    path.write_text(json.dumps(card))
+    assert call(*finished.command, "--out", folder).code == 0
+    assert json.loads(path.read_text())["metrics"]["test"] == told
+    assert told["value"] == json.loads(opened)["accuracy"]["value"]
+    assert (folder / "test.json").read_bytes() == opened
 
 
 def _all_but_scratch(finished: Finished, folder: Path) -> None:

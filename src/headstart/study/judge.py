@@ -25,7 +25,7 @@ from headstart.study.plan import Study
 from headstart.study.question import ArmPlan
 from headstart.tasks import measures
 from headstart.verdict.answer import StudyAnswer, answer
-from headstart.verdict.decide import Verdict, decide
+from headstart.verdict.decide import decide
 
 THUMBNAIL = 160  # pixels, longer side
 SHOWN_MISTAKES = 24
@@ -171,14 +171,13 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
     """Write ``best/``: the chosen arm's first seed, as it was trained (none is picked by score)."""
     key = arm.trials[0]
     opened = _read_test(study, key)
-    model_file = study.folder / "best" / "model.json"
     record = read_trial(study.folder / "trials" / key)
     assert record is not None
     assert record.accuracy is not None
     validation = asdict(arm.accuracy) if arm.accuracy else {}
     metrics: dict[str, Any] = {
         "validation": {**validation, "accuracy": record.accuracy},
-        "test": opened and asdict(opened[1]),
+        "test": opened and asdict(opened),
     }
 
     def save() -> None:
@@ -199,14 +198,25 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
         )
 
     if opened is None and open_test and len(study.splits.test):
-        metrics["test"] = None
         save()
         opened = _open_test(study, key)
-        metrics["test"] = asdict(opened[1])
+        metrics["test"] = asdict(opened)
         save()
-    elif not model_file.exists() or json.loads(model_file.read_text()).get("trial") != key:
+    elif not _is_home(study, key, tested=opened is not None):
         save()
-    return {arm.strategy: opened[1]} if opened else {}
+    return {arm.strategy: opened} if opened else {}
+
+
+def _is_home(study: Study, key: str, *, tested: bool) -> bool:
+    """Whether ``best/`` holds this trial's model and says what came of the test split.
+
+    A kill may have come between opening that and writing it there.
+    """
+    path = study.folder / "best" / "model.json"
+    if not path.exists():
+        return False
+    card = json.loads(path.read_text(encoding="utf-8"))
+    return bool(card["trial"] == key and (card["metrics"]["test"] is not None) == tested)
 
 
 def _drop_spare_weights(study: Study, arms: list[ArmEvidence]) -> None:
@@ -216,24 +226,24 @@ def _drop_spare_weights(study: Study, arms: list[ArmEvidence]) -> None:
             (study.folder / "trials" / key / "weights.safetensors").unlink(missing_ok=True)
 
 
-def _read_test(study: Study, key: str) -> tuple[str, Estimate] | None:
+def _read_test(study: Study, key: str) -> Estimate | None:
     path = study.folder / "test.json"
     if not path.exists():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
     if content["trial"] != key:
         return None
-    return key, Estimate(**content["accuracy"])
+    return Estimate(**content["accuracy"])
 
 
-def _open_test(study: Study, key: str) -> tuple[str, Estimate]:
+def _open_test(study: Study, key: str) -> Estimate:
     """Measure the model that was saved on the test split, and remember that it was opened."""
     predictions = _predict_test(study)
     estimate = accuracy_estimate(predictions.correct[None])
     loss, _ = measures(predictions)
     content = {"trial": key, "accuracy": asdict(estimate), "loss": loss}
     write_json(study.folder / "test.json", content)
-    return key, estimate
+    return estimate
 
 
 def _predict_test(study: Study) -> Predictions:
@@ -241,6 +251,3 @@ def _predict_test(study: Study) -> Predictions:
     model = models.load(study.folder / "best")
     scores = model.score(study.setting.data.store, positions)
     return Predictions(positions, study.dataset.labels[positions], scores)
-
-
-__all__ = ["Verdict", "judge"]
