@@ -43,6 +43,10 @@ def show(answer: dict[str, Any], console: Console) -> None:
     for name, said in facts(answer).items():
         lines.add_row(name, Text(said))
     console.print()
+    alike = sentence(answer)
+    if alike:
+        console.print(Text(alike, style="bold"))
+        console.print()
     console.print(lines)
     for warning in answer["warnings"]:
         console.print(Text(f"\nWarning: {printable(warning)}", style="yellow"))
@@ -178,9 +182,9 @@ def _similarity(profile: Profile) -> str:
         return ""
     depth = ", ".join(f"{score:.2f}" for score in found["quarters"] or [])
     return (
-        f"{sentence(profile)} {f'By quarters of depth: {depth}. ' if depth else ''}1 is as in "
-        f"training, 0 as far off as noise; {found['images']:,} training images were looked at, at "
-        f"{found['image_size']} pixels"
+        f"{found['score']:.2f}{f', by quarters of depth {depth}' if depth else ''}; 1 is as in "
+        f"training, 0 as far off as noise ({found['images']:,} training images were looked at, at "
+        f"{found['image_size']} pixels)"
     )
 
 
