@@ -63,8 +63,8 @@ def probe_stages(
     codes [n, d] and held_out [m, d] by stage, that of the classifier under ``last``; pixels
     [n, p]; labels in 0 .. classes - 1. An image is left out together with all of its entry of
     `groups` [n] (near-duplicates, frames of one film), exactly: by the block of the hat matrix
-    for ridge, by not voting for neighbours. Penalties are chosen by the same leave-one-out, which
-    flatters every head alike, by about an image or two in a hundred of those that are wrong.
+    for ridge, by not voting for neighbours. Penalties, out of 15, are chosen by the same
+    leave-one-out; this flatters every head a little, the pixels' too.
 
     The curve: heads on nested stratified subsets of n/16, n/8 ... n images, 10 times for small
     ones and twice at least, each answering the held-out images. Sizes with fewer than two images a

@@ -12,6 +12,7 @@ from headstart.report.figures import Figure, two_widths
 from headstart.report.material import printable
 
 Probe = Mapping[str, Any]
+PIXELS = f"12 {wording.TIMES} 12 pixels"
 _TRENDS = {
     "steep": "more labels would help",
     "flat": "more labels would hardly help frozen features",
@@ -43,7 +44,7 @@ def view(probe: Probe | None) -> dict[str, Any]:
     stages = [{**one, "name": printable(one["name"])} for one in probe["stages"]]
     looks = palette.looks(palette.KNOWN)
     rest = [
-        chart.Level("12 x 12 pixels", probe["pixels"], looks["frozen-random"]),
+        chart.Level(PIXELS, probe["pixels"], looks["frozen-random"]),
         chart.Level("neighbours", probe["knn"], looks["svm"]),
         chart.Level("all stages", probe["all_stages"], looks["linear-all-stages"]),
     ]
@@ -66,16 +67,23 @@ def _share(value: float) -> str:
 def _lift(probe: Probe) -> list[str]:
     lift, error = probe["pixel_lift"], wording.percent(probe["pixels"]["error"])
     if lift is None:
-        return ["A head on 12 x 12 pixels makes no mistake here: features can add nothing to it."]
-    removed = (
-        f"remove {lift['value']:.0%} of" if lift["value"] >= 0 else f"add {-lift['value']:.0%} to"
-    )
+        return [f"A head on {PIXELS} makes no mistake here: features can add nothing to it."]
+    removed = _removed(lift)
     low, high = (f"{100 * lift[end]:.0f}".replace("-", wording.MINUS) for end in ("low", "high"))
     return [
         f"Pretrained features {removed} the mistakes that a pixel model makes ({low} to {high}%): "
         f"{wording.percent(probe['all_stages']['error'])} wrong with all stages, {error} with "
-        "12 x 12 pixels."
+        f"{PIXELS}."
     ]
+
+
+def _removed(lift: Mapping[str, float]) -> str:
+    """What features do to the mistakes; "all of them" is never sure."""
+    if lift["value"] < 0:
+        return f"add {-lift['value']:.0%} to"
+    if lift["value"] > 0.995:
+        return f"remove at least {max(lift['low'], 0.0):.0%} of"
+    return f"remove {lift['value']:.0%} of"
 
 
 def _stage(probe: Probe) -> list[str]:

@@ -137,7 +137,7 @@ def _names(levels: Sequence[Level], x: Scale, y: Scale) -> list[Row]:
             "x": x.value(x.pixels + 6),
             "y": y.value(place),
             "text": level.name,
-            "colour": level.look.colour,
+            "colour": level.look.ink,
         }
         for level, place in zip(levels, places, strict=True)
     ]
