@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from headstart.models import Model
 from headstart.models import load as load_model
@@ -77,23 +78,23 @@ def compare(
     return conduct(asked, default_out(data) if out is None else Path(out), listener)
 
 
-def probe(data: Data, **options: object) -> Result:
+def probe(data: Data, *, out: str | Path | None = None, **options: Any) -> Result:
     """Only what needs no training steps: heads solved on frozen features. See `compare`."""
-    options.setdefault("strategies", list(SOLVED))
-    options.setdefault("out", default_out(data, "probe"))
-    return compare(data, **options)  # type: ignore[arg-type]
+    # No budget is to be shared out where no arm takes steps.
+    own = {"strategies": SOLVED, "steps": 1, "seeds": 1, **options}
+    return compare(data, out=out or default_out(data, "probe"), **own)
 
 
-def fine_tune(data: Data, **options: object) -> Result:
+def fine_tune(data: Data, *, out: str | Path | None = None, **options: Any) -> Result:
     """Fine-tune everything: the head solved first, then all stages. See `compare`."""
-    options.setdefault("out", default_out(data, "fine-tune"))
-    return compare(data, **{**options, "strategies": ["fine-tune"]})  # type: ignore[arg-type]
+    out = out or default_out(data, "fine-tune")
+    return compare(data, strategies=["fine-tune"], out=out, **options)
 
 
-def train_from_scratch(data: Data, **options: object) -> Result:
+def train_from_scratch(data: Data, *, out: str | Path | None = None, **options: Any) -> Result:
     """Train from random weights, for as long as the curve rises. See `compare`."""
-    options.setdefault("out", default_out(data, "scratch"))
-    return compare(data, **{**options, "strategies": ["scratch"]})  # type: ignore[arg-type]
+    out = out or default_out(data, "scratch")
+    return compare(data, strategies=["scratch"], out=out, **options)
 
 
 def inspect(

@@ -14,8 +14,10 @@ import pytest
 from small_study import Ended, Finished, run, state_of
 
 import headstart
+from headstart.errors import HeadstartError
 from headstart.records import read_predictions, read_trials
 from headstart.report.schema import PATH as SCHEMA
+from headstart.study import Question
 
 Call = Callable[..., Ended]
 
@@ -136,6 +138,24 @@ def test_the_answer_as_python_objects(finished: Finished) -> None:
     assert len(result.table()) == 3
     assert result.report.is_file()
     assert result.model().classes == ("cat", "dog", "owl")
+
+
+def test_probe_asks_the_same_question_in_python_as_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, call: Call, tmp_path: Path
+) -> None:
+    """So that either continues what the other began, in the same folder."""
+    asked: list[tuple[Question, Path]] = []
+
+    def stop(question: Question, folder: Path, listener: object) -> None:
+        asked.append((question, folder))
+        raise HeadstartError("enough is known")
+
+    monkeypatch.setattr(headstart.api, "conduct", stop)
+    assert call("probe", "digits", "--seed", "3").code == 2
+    with pytest.raises(HeadstartError, match="enough"):
+        headstart.probe("digits", seed=3)
+    assert asked[0] == asked[1]
+    assert asked[0][1].name == "headstart-digits-probe"
 
 
 def test_version_and_backbones(call: Call) -> None:

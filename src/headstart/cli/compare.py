@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,8 +26,11 @@ from headstart.cli.options import (
     Strategies,
     Weights,
     app,
+    words,
 )
-from headstart.errors import HeadstartError
+
+DEMO_BUDGET = "150s"
+DEMO_SIZE = 64
 
 
 @app.command()
@@ -37,11 +40,7 @@ def demo(
 ) -> None:
     """The main job on embedded images (handwritten digits), in about four minutes."""
     options: dict[str, Any] = {"budget": DEMO_BUDGET, "seeds": 1, "image_size": DEMO_SIZE}
-    _compare("digits", {**options, "out": out}, as_json)
-
-
-DEMO_BUDGET = "150s"
-DEMO_SIZE = 64
+    _ask("compare", "digits", {**options, "out": out}, as_json)
 
 
 @app.command()
@@ -65,7 +64,7 @@ def compare(
     options = {
         "backbone": backbone,
         "weights": weights,
-        "strategies": _names(strategies),
+        "strategies": None if strategies is None else words(strategies, "--strategies"),
         "budget": budget,
         "steps": steps,
         "seeds": seeds,
@@ -76,7 +75,7 @@ def compare(
         "seed": seed,
         "out": out,
     }
-    _compare(data, options, as_json)
+    _ask("compare", data, options, as_json)
 
 
 @app.command()
@@ -90,20 +89,14 @@ def probe(
     as_json: Json = False,
 ) -> None:
     """Only what needs no training steps: heads solved on frozen features."""
-    from headstart.api import default_out
-    from headstart.strategies import SOLVED
-
     options = {
         "backbone": backbone,
         "weights": weights,
-        "strategies": list(SOLVED),
-        "steps": 1,
-        "seeds": 1,
         "image_size": image_size,
         "seed": seed,
-        "out": out or default_out(data, "probe"),
+        "out": out,
     }
-    _compare(data, options, as_json)
+    _ask("probe", data, options, as_json)
 
 
 @app.command()
@@ -138,7 +131,7 @@ def train(
         "seed": seed,
         "out": out or default_out(data, Path(strategy).stem),
     }
-    _compare(data, options, as_json)
+    _ask("compare", data, options, as_json)
 
 
 @app.command()
@@ -155,13 +148,15 @@ def report(
     _show(result, as_json)
 
 
-def _compare(data: str, options: dict[str, Any], as_json: bool) -> None:
+def _ask(
+    verb: Literal["compare", "probe"], data: str, options: dict[str, Any], as_json: bool
+) -> None:
     from headstart import api
     from headstart.study.display import Display
 
     display = Display(Console(stderr=True))
     with display.watching():
-        result = api.compare(data, **options, listener=display.listener)
+        result = getattr(api, verb)(data, **options, listener=display.listener)
     _show(result, as_json)
     if display.stopped:
         raise typer.Exit(130)
@@ -174,12 +169,3 @@ def _show(result: Any, as_json: bool) -> None:
         print(json.dumps(result.answer, indent=1, ensure_ascii=False))
     else:
         terminal.show(result.answer, Console(), result.folder)
-
-
-def _names(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise HeadstartError("--strategies names none; give names separated by commas.")
-    return names

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from headstart.cli.options import Backbone, Data, ImageSize, Json, Weights, app
+from headstart.cli.options import Backbone, Data, ImageSize, Json, Weights, app, words
 from headstart.errors import HeadstartError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -42,7 +42,7 @@ def extract(
     console = Console(stderr=True)
     begun = time.perf_counter()
     extraction, positions, dataset = _prepare(
-        data, backbone, weights, _words(stages), _words(pooling), image_size
+        data, backbone, weights, words(stages, "--stages"), words(pooling, "--pooling"), image_size
     )
     for warning in dataset.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", highlight=False)
@@ -105,13 +105,6 @@ def _prepare(
     return extraction, np.arange(len(dataset)), dataset
 
 
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words:
-        raise HeadstartError("--stages and --pooling need at least one name.")
-    return words
-
-
 @app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
@@ -164,8 +157,9 @@ def parse_size(text: str) -> int:
 
 def format_size(count: int) -> str:
     """``1.5 GB``."""
+    size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count = count / 1000  # type: ignore[assignment]
-    return f"{count:.3g} TB"
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from headstart.errors import HeadstartError
+
 app = typer.Typer(
     name="headstart",
     help="Freeze a pretrained network, fine-tune it, or train from scratch? "
@@ -49,3 +51,11 @@ Strategies = Annotated[
         help="Names or YAML files, by commas; transplant: a sweep over cuts. Default: all."
     ),
 ]
+
+
+def words(text: str, option: str) -> list[str]:
+    """What is listed by commas; HeadstartError where nothing is, naming the option."""
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise HeadstartError(f"{option} needs at least one name; separate several by commas.")
+    return found
