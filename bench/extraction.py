@@ -11,11 +11,9 @@ import numpy as np
 import openvino
 import timm
 import torch
-from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from bench.pairs import Mark, Skipped, Timed, clocked, interleaved, median_text, ratios
+from bench.peers import NETWORK, at_full_speed, peer
 from bench.photos import write_photos
 from headstart.backbones import LAST, load
 from headstart.data import Dataset, ImageStore, open_dataset
@@ -36,7 +34,7 @@ def marks(work: Path) -> Iterator[Mark | Skipped]:
     starts: list[float] = []
     runs: dict[str, Timed] = {
         "ours": lambda: _ours(photos, starts),
-        "plain": lambda: _plain_torch(photos),
+        "plain": peer("torch-extraction", photos, SIZE, BATCH, WORKERS, STARTED),
         "decode": clocked(lambda: _decode(photos)),
         "forward": _bare_openvino(),
     }
@@ -67,44 +65,15 @@ def _ours(photos: Path, starts: list[float]) -> float:
     begun = time.perf_counter()
     chunks = reading.stream(np.arange(len(dataset)))
     moments = [(len(chunk.positions), time.perf_counter()) for chunk in chunks]
-    seconds = _at_full_speed(moments)
+    seconds = at_full_speed(moments, STARTED)
     starts.append(moments[-1][1] - begun - seconds)
     return seconds
-
-
-def _at_full_speed(moments: list[tuple[int, float]]) -> float:
-    """Seconds that all images would take at the rate after the first `STARTED` ones."""
-    done = np.cumsum([count for count, _ in moments])
-    first = int(np.searchsorted(done, STARTED))
-    seconds = moments[-1][1] - moments[first][1]
-    return seconds * int(done[-1]) / int(done[-1] - done[first])
 
 
 @cache
 def _dataset(photos: Path) -> Dataset:
     """Opened once: checking files for damage and copies is no part of extraction."""
     return open_dataset(photos)
-
-
-def _plain_torch(photos: Path) -> float:
-    """What a user writes: ImageFolder, DataLoader workers, a timm network in inference mode."""
-    transform = v2.Compose(
-        [
-            v2.Resize(256),
-            v2.CenterCrop(SIZE),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize([127 / 255] * 3, [128 / 255] * 3),
-        ]
-    )
-    loader = DataLoader(ImageFolder(photos, transform), batch_size=BATCH, num_workers=WORKERS)
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
-    moments, codes = [], []
-    with torch.inference_mode():
-        for images, _ in loader:
-            codes.append(network(images))
-            moments.append((len(images), time.perf_counter()))
-    return _at_full_speed(moments)
 
 
 def _decode(photos: Path) -> None:
@@ -119,7 +88,7 @@ def _decode(photos: Path) -> None:
 
 def _bare_openvino() -> Timed:
     """The network alone, compiled once, on pixels that are ready, in its throughput mode."""
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
+    network = timm.create_model(NETWORK, num_classes=0).eval()
     model = openvino.convert_model(network, example_input=torch.zeros(BATCH, 3, SIZE, SIZE))
     model.reshape([BATCH, 3, SIZE, SIZE])
     # As exact as ours: left alone it computes in bfloat16 where the processor does, at twice the

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import statistics
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-import timm
 import torch
 from torch import nn
 
 from bench.pairs import Mark, Skipped, Timed, interleaved, median_text, ratios
+from bench.peers import peer, typical
 from headstart.backbones import HEAD, Chain
 from headstart.execution import Setting, Trial, run
 from headstart.strategies import named
@@ -30,12 +29,12 @@ def marks(work: Path) -> Iterator[Mark | Skipped]:
     runs: dict[str, Timed] = {
         "ours": lambda: _ours(setting, work),
         "bare": lambda: _bare(_chain(setting), ready),
-        "timm": lambda: _timm(ready),
+        "timm": peer("timm-step", SIZE, BATCH, STEPS),
     }
-    try:
-        runs["fastai"] = _fastai(ready)
-    except ImportError:
+    if find_spec("fastai") is None:
         yield Skipped("fine-tuning step against fastai's", "fastai is not installed")
+    else:
+        runs["fastai"] = peer("fastai-step", SIZE, BATCH, STEPS)
     seconds = interleaved(runs, ROUNDS)
     each = {name: median_text(values, unit="ms") for name, values in seconds.items()}
     at = f"a step of {BATCH} images at {SIZE} px"
@@ -45,13 +44,13 @@ def marks(work: Path) -> Iterator[Mark | Skipped]:
         at_most=1.03,
         detail=f"{each['ours']} and {each['bare']}, {at}",
     )
-    for peer in ("timm", "fastai"):
-        if peer in seconds:
+    for name in ("timm", "fastai"):
+        if name in seconds:
             yield Mark(
-                f"plain {peer} step / fine-tuning step",
-                *ratios(seconds[peer], seconds["ours"]),
+                f"plain {name} step / fine-tuning step",
+                *ratios(seconds[name], seconds["ours"]),
                 at_least=2.0,
-                detail=f"{each[peer]} and {each['ours']}, {at}",
+                detail=f"{each[name]} and {each['ours']}, {at}",
             )
 
 
@@ -74,7 +73,7 @@ def _ours(setting: Setting, work: Path) -> float:
     hooks = Hooks(on_step=lambda step, total: moments.append(time.perf_counter()))
     record = run(trial, setting, work / f"step-{time.monotonic_ns()}", hooks)
     assert record.state == "done", record.note
-    return _typical(moments)
+    return typical(moments)
 
 
 def _chain(setting: Setting) -> Chain:
@@ -87,13 +86,7 @@ def _chain(setting: Setting) -> Chain:
 
 def _bare(chain: Chain, ready: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
     optimizer = torch.optim.AdamW(chain.parameters(), lr=1e-4, fused=True)
-    return _typical(_loop(chain.network, optimizer, ready))
-
-
-def _timm(ready: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=6).train()
-    plain = [(images.contiguous(), labels) for images, labels in ready]
-    return _typical(_loop(network, torch.optim.AdamW(network.parameters(), lr=1e-4), plain))
+    return typical(_loop(chain.network, optimizer, ready))
 
 
 def _loop(
@@ -110,40 +103,8 @@ def _loop(
     return moments
 
 
-def _fastai(ready: list[tuple[torch.Tensor, torch.Tensor]]) -> Timed:
-    """fastai's Learner on tensors in memory: its step alone, no reading of files."""
-    from fastai.callback import progress  # noqa: F401  (gives Learner its `no_bar`)
-    from fastai.callback.core import Callback
-    from fastai.data.core import DataLoaders
-    from fastai.learner import Learner
-    from fastai.optimizer import Adam
-
-    moments: list[float] = []
-
-    class Clock(Callback):  # type: ignore[misc]
-        def after_step(self) -> None:
-            moments.append(time.perf_counter())
-
-    def work() -> float:
-        network = timm.create_model("tf_efficientnet_lite0", num_classes=6)
-        batches = [(images.contiguous(), labels) for images, labels in ready]
-        learner = Learner(
-            DataLoaders(batches, []), network, nn.CrossEntropyLoss(), opt_func=Adam, cbs=Clock()
-        )
-        moments.clear()
-        with learner.no_bar(), learner.no_logging():
-            learner.fit(1, 1e-4)
-        return _typical(moments)
-
-    return work
-
-
 def _resident_batches(setting: Setting) -> list[tuple[torch.Tensor, torch.Tensor]]:
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, SIZE, SIZE, generator=draw)
     labels = torch.randint(len(setting.data.dataset.classes), (BATCH,), generator=draw)
     return [(images.contiguous(memory_format=torch.channels_last), labels)] * (STEPS + 1)
-
-
-def _typical(moments: list[float]) -> float:
-    return statistics.median(b - a for a, b in itertools.pairwise(moments))

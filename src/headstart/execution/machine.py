@@ -10,11 +10,17 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-PACKAGES = ("headstart", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "scipy")
+from headstart.allocation import keep_freed_memory
+
+PACKAGES = (
+    *("headstart", "torch", "torchvision", "timm", "lightning-fabric"),
+    *("openvino", "numpy", "scipy", "pillow"),
+)
 
 
 def fabric() -> Fabric:
     """One device: a GPU with bfloat16 where there is one, else the CPU in float32."""
+    keep_freed_memory()
     gpu = torch.cuda.is_available()
     fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if gpu else "32-true")
     fabric.launch()

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from headstart.allocation import keep_freed_memory
 from headstart.features.pooling import CodesOfPixels
 
 Parts = list[npt.NDArray[np.float32]]  # [B, D] for each code that is wanted
@@ -49,6 +50,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, module: CodesOfPixels) -> None:
+        keep_freed_memory()
         self.module = module
         self.device = next(module.parameters()).device
         self.version = version_of(self.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.numpy import load_file
 
+from headstart.allocation import keep_freed_memory
 from headstart.backbones import batchnorm_to_groupnorm
 from headstart.backbones import load as load_backbone
 from headstart.backbones import weights as weight_files
@@ -25,6 +26,7 @@ def load(folder: str | Path) -> Model:
         HeadstartError: `folder` is no model folder, is damaged, was written by a newer headstart,
             or the installed timm or torchvision builds the network otherwise.
     """
+    keep_freed_memory()
     folder = Path(folder)
     card = read_card(folder)
     chain = load_backbone(card.backbone, "random", image_size=card.preprocessing.image_size)
