@@ -24,10 +24,10 @@ def chance_of_room(best: Correct, delta: float, *, draws: int = 2000, seed: int 
     return probability(1 - accuracies[:, 0] > delta)
 
 
-def chance_to_win(
-    curve: Curve, steps: float, own: Correct, best: Correct, delta: float, *, seed: int = 0
+def chance_to_exceed(
+    curve: Curve, steps: float, own: Correct, best: Correct, margin: float, *, seed: int = 0
 ) -> float | None:
-    """P(after `steps` the arm is over `delta` better than `best` is now).
+    """P(after `steps` the arm's accuracy is over that of `best` now by more than `margin`).
 
     `curve` holds the arm's errors so far, step 0 among them: it is followed from there by the
     families of falling curves (see `fitting.draw_curves`), so it cannot be foretold to rise.
@@ -47,13 +47,13 @@ def chance_to_win(
     except Withheld:
         return None
     error = float((~best).mean()) + luck[:, 1]
-    return probability(drawn.at(steps) < error[:, None] - delta)
+    return probability(drawn.at(steps) < error[:, None] - margin)
 
 
 def chance_to_reach(
-    curve: Curve, steps: float, own: Correct, best: Correct, delta: float, *, seed: int = 0
+    curve: Curve, steps: float, own: Correct, best: Correct, margin: float, *, seed: int = 0
 ) -> float | None:
-    """P(an arm that never learns faster than now is within `delta` of `best` after `steps`).
+    """`chance_to_exceed` of an arm that learns as fast as now until the end.
 
     A straight line through the later half of the evaluations, two standard errors steeper than
     they say, leads below every convex curve through them: the bound errs in the arm's favour.
@@ -72,7 +72,7 @@ def chance_to_reach(
     reached = max(0.0, float(errors[-window:].min()) + steepest * (steps - evaluations.times[-1]))
     luck = _luck(own, best, np.random.default_rng(seed))
     error = float((~best).mean())
-    return probability(reached + luck[:, 0] <= error + luck[:, 1] + delta)
+    return probability(reached + luck[:, 0] < error + luck[:, 1] - margin)
 
 
 def _first_error(curve: Curve, images: int) -> float:
