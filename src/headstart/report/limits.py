@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from headstart.report import wording
-from headstart.strategies.transplants import BASE, in_words, parse
+from headstart.strategies.transplants import BASE, in_words
 
 GLOSS = {
     "linear": "pretrained, frozen; a linear head on the last stage's codes",
@@ -24,12 +25,15 @@ def gloss(strategy: str) -> str:
     return GLOSS.get(strategy) or in_words(strategy) or ""
 
 
-def limits(answer: dict[str, Any]) -> list[str]:
-    """One statement for each thing that a reader might conclude and must not."""
+def limits(answer: dict[str, Any], tables: Mapping[str, dict[str, Any]]) -> list[str]:
+    """One statement for each thing that a reader might conclude and must not.
+
+    `tables` are the arms' strategies as they were run, from their trials' records.
+    """
     return [
         *_resolution(answer),
         *_selection(answer),
-        *_normalization(answer["arms"]),
+        *_normalization(answer["arms"], tables),
         *_transplants(answer),
         *_rising(answer["arms"]),
         *_without_result(answer["arms"]),
@@ -61,17 +65,21 @@ def _selection(answer: dict[str, Any]) -> list[str]:
     return [f"{said}better there than it is; no test images were opened."]
 
 
-def _normalization(arms: list[dict[str, Any]]) -> list[str]:
-    """Rule 2: where arms differ in more than weights, say so."""
-    names = {arm["strategy"] for arm in arms if arm.get("metric")}
-    live = {n for n in names if n in ("scratch", "scratch-gn", BASE) or parse(n)}
-    frozen = names & {"partial", "fine-tune"}
+def _normalization(arms: list[dict[str, Any]], tables: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Rule 2: where arms that learn differ in more than weights, say so."""
+    modes: dict[str, list[str]] = {"live": [], "frozen": []}
+    for name in sorted(arm["strategy"] for arm in arms if arm.get("metric")):
+        table = tables.get(name, {})
+        if table.get("phases") and table.get("batchnorm") in modes:
+            modes[table["batchnorm"]].append(name)
+    live, frozen = modes["live"], modes["frozen"]
     if not (live and frozen):
         return []
+    own = "its own normalization" if len(live) == 1 else "normalizations of their own"
     return [
-        f"In a network with BatchNorm, {' and '.join(sorted(frozen))} kept the pretrained "
-        f"statistics while {' and '.join(sorted(live))} learned its own normalization: there the "
-        "arms differ in more than their first weights."
+        f"In a network with BatchNorm, {wording.listed(frozen)} kept the pretrained statistics "
+        f"while {wording.listed(live)} learned {own}: there the arms differ in more than their "
+        "first weights."
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import records
-from headstart.report import figures, palette, transplants
+from headstart.report import figures, inspection, palette, probe, transplants
 from headstart.report.figures import ENDS
 from headstart.report.limits import gloss, limits
 from headstart.report.material import Material, gather
@@ -48,6 +48,7 @@ def _context(material: Material) -> dict[str, Any]:
         None,
     )
     headline, *rest = re.split(r"(?<=[.!?])\s+(?=[A-Z])", answer["verdict"]["sentence"], maxsplit=1)
+    tables = {name: held[0].record.table for name, held in material.seeds.items() if held}
     records_of_arms = [seed.record for held in material.seeds.values() for seed in held]
     return {
         "answer": answer,
@@ -70,6 +71,8 @@ def _context(material: Material) -> dict[str, Any]:
         "curves": figures.curves(material),
         "costs": figures.cost(material),
         **_transplants(material),
+        **probe.view(answer.get("probe")),
+        "seen": inspection.view(answer["profile"]),
         "recall": figures.recall(material, other),
         "class_lines": figures.class_lines(material, other),
         "shown_classes": figures.SHOWN_CLASSES,
@@ -79,7 +82,7 @@ def _context(material: Material) -> dict[str, Any]:
         "study_yaml": material.question,
         "trials": records_of_arms,
         "protocols": sorted({record.protocol for record in records_of_arms}),
-        "limits": limits(answer),
+        "limits": limits(answer, tables),
     }
 
 

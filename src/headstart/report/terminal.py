@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headstart.report import transplants, wording
+from headstart.report import inspection, probe, transplants, wording
 from headstart.report.material import printable, ranked
 from headstart.report.templating import environment
 from headstart.strategies.transplants import KINDS
@@ -31,11 +32,15 @@ def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -
             console.print(Text(f"  {arm['strategy']}: {printable(remark)}", style="yellow"))
     console.print()
     console.print(Text(answer["verdict"]["sentence"], style="bold"))
-    reasons = Table.grid(padding=(0, 1, 0, 0))
-    for reason in answer["verdict"]["reasons"]:
-        reasons.add_row("  -", Text(reason))
-    console.print(reasons)
+    console.print(_list(answer["verdict"]["reasons"]))
     console.print()
+    alike = inspection.sentence(answer["profile"])
+    if alike:
+        console.print(Text(alike))
+        console.print()
+    if answer.get("probe"):
+        console.print(Text(probe.line(answer["probe"])))
+        console.print()
     if answer.get("transplants"):
         _show_transplants(answer, console)
     if folder is not None:
@@ -125,11 +130,16 @@ def _show_transplants(answer: dict[str, Any], console: Console) -> None:
     found = answer["transplants"]
     console.print(f"transplants: the first n stages pretrained (A) or from {found['base']} (B)")
     console.print(drawn)
-    words = Table.grid(padding=(0, 1, 0, 0))
-    for sentence in transplants.said(found):
-        words.add_row("  -", Text(sentence))
-    console.print(words)
+    console.print(_list(transplants.said(found)))
     console.print()
+
+
+def _list(sentences: Iterable[str]) -> Table:
+    """A dash before each sentence, whose further lines stand under its first."""
+    drawn = Table.grid(padding=(0, 1, 0, 0))
+    for sentence in sentences:
+        drawn.add_row("  -", Text(sentence))
+    return drawn
 
 
 def _remarks(arm: dict[str, Any]) -> list[str]:

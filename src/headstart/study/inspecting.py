@@ -47,10 +47,10 @@ def inspect(
     Raises HeadstartError for bad input, with the messages of a study.
     """
     listener = listener or Listener()
-    chain = network_for_looking(backbone, weights)  # first: a wrong name is told at once
     listener.on_stage("reading the images")
     dataset = open_dataset(data, seed=seed)
     splits = make_splits(dataset, seed=seed)
+    chain = network_for_looking(backbone, weights)
     listener.on_stage("showing some of them to the network")
     chain.to(fabric().device)
     seen = measure(chain, dataset, splits.train, seed)

@@ -17,11 +17,23 @@ from headstart.data import Dataset
 from headstart.evidence.arms import ArmEvidence, PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost, starts_pretrained
 from headstart.evidence.mistakes import confidently_wrong
-from headstart.evidence.statistics import Estimate, accuracy_estimate, resolving_power
+from headstart.evidence.probe import Candidate, ProbeEvidence, order_of_candidates, probe_evidence
+from headstart.evidence.statistics import Estimate, accuracy_estimate
 from headstart.evidence.transplants import transplants, with_borrowed
 from headstart.execution import machine, versions
-from headstart.records import Predictions, read_predictions, read_trial, replacing, write_json
+from headstart.records import (
+    MismatchRecord,
+    Predictions,
+    read_mismatch,
+    read_predictions,
+    read_trial,
+    replacing,
+    write_json,
+    write_mismatch,
+)
 from headstart.study.plan import Study
+from headstart.study.profile import measure, network_for_looking
+from headstart.study.profile import profile as profile_of
 from headstart.study.question import ArmPlan
 from headstart.tasks import measures
 from headstart.verdict.answer import StudyAnswer, answer
@@ -58,6 +70,7 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
         if complete:
             _drop_spare_weights(study, arms)
         tests = _take_home(study, chosen, open_test=complete)
+    probe = probe_evidence(study.folder, study.resolved.protocol, seed=study.asked.seed)
     result = answer(
         question=_question(study),
         profile=_profile(study, gathered.warnings),
@@ -69,6 +82,8 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
         machine=machine(study.setting.fabric.device),
         transplants=transplants(arms, seed=study.asked.seed),
         stages=study.setting.stages,
+        probe=probe,
+        order=[] if probe is None else _order(study, probe),
     )
     write_json(study.folder / "study.json", result.to_json())
     return result
@@ -115,25 +130,30 @@ def _question(study: Study) -> dict[str, Any]:
 
 
 def _profile(study: Study, warnings: list[str]) -> dict[str, Any]:
-    dataset, splits = study.dataset, study.splits
-    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    return {
-        "images": len(dataset),
-        "classes": list(dataset.classes),
-        "splits": splits.summary(),
-        "splits_made": list(splits.made),
-        "resolving_power": resolving_power(max(1, len(splits.validation))),
-        "warnings": [
-            *dataset.warnings,
-            *splits.warnings,
-            *warnings,
-            *study.setting.reference.origin.changes,
-        ],
-        "images_per_class": {
-            name: int(count) for name, count in zip(dataset.classes, counts, strict=True)
-        },
-        "pretraining_licence": study.setting.reference.origin.licence,
-    }
+    origin = study.setting.reference.origin
+    found = profile_of(study.dataset, study.splits, _seen(study), origin)
+    return {**found, "warnings": [*found["warnings"], *warnings, *origin.changes]}
+
+
+def _seen(study: Study) -> MismatchRecord:
+    """How the images differ from those of pretraining: measured once, then read."""
+    record = read_mismatch(study.folder)
+    if record is None or record.weights != study.setting.reference.origin.digest:
+        chain = network_for_looking(study.asked.backbone, study.asked.weights)
+        chain.to(study.setting.fabric.device)
+        record = measure(chain, study.dataset, study.splits.train, study.asked.seed)
+        write_mismatch(study.folder, record)
+    return record
+
+
+def _order(study: Study, probe: ProbeEvidence) -> list[Candidate]:
+    """The arms as the probe profile of the frozen features orders them."""
+    return order_of_candidates(
+        probe,
+        [arm.strategy.name for arm in study.resolved.arms],
+        images_per_class=len(study.splits.train) / len(study.dataset.classes),
+        delta=study.asked.delta,
+    )
 
 
 def _write_validation(study: Study) -> None:

@@ -6,34 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from headstart.evidence.arms import ArmEvidence, ArmState
+from headstart.evidence.probe import Candidate, ProbeEvidence
 from headstart.evidence.statistics import Estimate
 from headstart.evidence.transplants import Transplants
+from headstart.verdict.answer_parts import Cost, Interval, Open, Strict
+from headstart.verdict.answer_probe import ProbeAnswer, probe_answer
+from headstart.verdict.answer_profile import Profile
 from headstart.verdict.decide import Verdict
 
 SCHEMA: Literal[1] = 1
-
-
-class _Strict(BaseModel):
-    """No silent conversions, no NaN, nothing unknown."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
-
-
-class _Open(BaseModel):
-    """The same, but with room for fields that later versions or other rooms add."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
-
-
-class Interval(_Strict):
-    """A value and its 95% interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Metric(Interval):
@@ -42,17 +26,7 @@ class Metric(Interval):
     name: Literal["accuracy"] = "accuracy"
 
 
-class Cost(_Strict):
-    """A ledger: see `headstart.records.Ledger`."""
-
-    steps: int
-    images: int
-    pixels: int
-    flops: float
-    seconds: float
-
-
-class CostWithPretraining(_Strict):
+class CostWithPretraining(Strict):
     """The part of a ledger that is known of pretraining too."""
 
     images: int
@@ -60,7 +34,7 @@ class CostWithPretraining(_Strict):
     flops: float
 
 
-class ArmAnswer(_Open):
+class ArmAnswer(Open):
     """One arm: see `headstart.evidence.arms.ArmEvidence`."""
 
     strategy: str
@@ -80,7 +54,7 @@ class ArmAnswer(_Open):
     trials: list[str]
 
 
-class PairAnswer(_Strict):
+class PairAnswer(Strict):
     """How two arms compare: see `headstart.verdict.decision.Pair`."""
 
     a: str
@@ -94,7 +68,7 @@ class PairAnswer(_Strict):
     tied: bool
 
 
-class VerdictAnswer(_Open):
+class VerdictAnswer(Open):
     """The advice: see `headstart.verdict.decide.Verdict`."""
 
     choice: str | None
@@ -105,7 +79,7 @@ class VerdictAnswer(_Open):
     pairs: list[PairAnswer]
 
 
-class CutAnswer(_Strict):
+class CutAnswer(Strict):
     """One cut of the transplants: see `headstart.evidence.transplants.Cut`."""
 
     n: int
@@ -116,14 +90,14 @@ class CutAnswer(_Strict):
     retraining: Interval | None
 
 
-class TrendAnswer(_Strict):
+class TrendAnswer(Strict):
     """How a quantity changes with depth: see `headstart.evidence.transplants.Trend`."""
 
     change: Interval
     p_falls: float
 
 
-class TransplantsAnswer(_Open):
+class TransplantsAnswer(Open):
     """Co-adaptation and specificity by depth: see `headstart.evidence.transplants`."""
 
     base: str
@@ -133,7 +107,7 @@ class TransplantsAnswer(_Open):
     specificity: TrendAnswer | None
 
 
-class Question(_Open):
+class Question(Open):
     """What was asked, every automatic value resolved."""
 
     data: str
@@ -147,26 +121,7 @@ class Question(_Open):
     delta: float
 
 
-class Splits(_Strict):
-    """Images in each split."""
-
-    train: int
-    validation: int
-    test: int
-
-
-class Profile(_Open):
-    """What the data are."""
-
-    images: int
-    classes: list[str]
-    splits: Splits
-    resolving_power: float
-    warnings: list[str]
-    images_per_class: dict[str, int]
-
-
-class StudyAnswer(_Open):
+class StudyAnswer(Open):
     """The whole of study.json."""
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -175,6 +130,7 @@ class StudyAnswer(_Open):
     arms: list[ArmAnswer]
     verdict: VerdictAnswer
     transplants: TransplantsAnswer | None = None  # null where no transplant has a result
+    probe: ProbeAnswer | None = None  # null where no arm reads codes of the pretrained network
     model: Literal["best"] | None
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -196,10 +152,13 @@ def answer(
     machine: Mapping[str, Any],
     transplants: Transplants | None = None,
     stages: Sequence[str] = (),
+    probe: ProbeEvidence | None = None,
+    order: Sequence[Candidate] = (),
 ) -> StudyAnswer:
     """Put the answer together; `tests` holds accuracies on the test split, by strategy.
 
-    `stages` are the names of the network's stages, which the transplants' cuts are told by.
+    `stages` are the names of the network's stages, which the transplants' cuts are told by; `order`
+    is that in which the probe profile puts the arms.
 
     `question` and `profile` may hold more than their models name. A field of the wrong type, and
     a number that is none, raise `pydantic.ValidationError`.
@@ -211,6 +170,7 @@ def answer(
         arms=[_arm(arm, tests.get(arm.strategy)) for arm in arms],
         verdict=VerdictAnswer.model_validate(asdict(verdict)),
         transplants=_transplants(transplants, stages) if transplants else None,
+        probe=probe_answer(probe, order) if probe else None,
         model=model,
         versions=dict(versions),
         machine=dict(machine),
