@@ -100,6 +100,17 @@ def test_a_budget_too_small_for_scratch_prunes_it_and_says_so() -> None:
     assert "of the budget" in (by_name["scratch"].note or "")
 
 
+def test_fewer_steps_than_the_least_are_taken_where_they_were_asked_for() -> None:
+    costs = costs_of(step=0.01, forward=0.001, images=400, batch=32)
+    asked = Question(data="x", steps=4, budget_seconds=600)
+    _, arms, _ = planned(asked, costs, 400, 32)
+    assert {arm.state for arm in arms} == {None}
+    assert {arm.unit for arm in arms if arm.strategy.trains} == {4}
+    dear = planned(asked.model_copy(update={"steps": 500, "budget_seconds": 60}), costs, 400, 32)[1]
+    assert all("even 500 steps" in (arm.note or "") for arm in dear if arm.state == "pruned")
+    assert any(arm.state == "pruned" for arm in dear)
+
+
 def test_the_longest_schedule_goes_first_whatever_was_timed() -> None:
     costs = costs_of(step=1.0, forward=0.01, images=400, batch=32)
     hurried = replace(costs, step={**costs.step, "fine-tune": 9.0})  # timed on a busy machine

@@ -183,35 +183,27 @@ def _plan(
         return [_arm(s, unit, seeds, None, notes) for s in strategies], seeds
     costs = measure_costs(setting, [_timed(s) for s in strategies], TIMING * asked.budget_seconds)
     budget = asked.budget_seconds * RESERVE
-    kept, pruned = list(strategies), []
+    least = asked.steps or MINIMUM_UNIT
+    kept, pruned = list(strategies), dict[str, str]()
     while True:
         seeds, unit = _fit(budget, costs, kept, natural, asked)
-        if unit >= MINIMUM_UNIT or not any(s.trains for s in kept):
+        if unit >= least or not any(s.trains for s in kept):
             break
         # The longest schedule goes first, whatever a busy machine did to the timed steps; an arm
         # whose weights others begin with goes after those.
         begun_with = {source for s in kept for source in s.sources}
         trained = [s for s in kept if s.trains and s.name not in begun_with]
-        dearest = max(trained, key=lambda s: (s.steps, costs.arm(s, MINIMUM_UNIT, 1)))
-        needed = costs.arm(dearest, MINIMUM_UNIT, 1)
+        dearest = max(trained, key=lambda s: (s.steps, costs.arm(s, least, 1)))
+        needed = costs.arm(dearest, least, 1)
         kept.remove(dearest)
-        note = f"not run: even {MINIMUM_UNIT} steps a phase would take {needed:.0f} s of the budget"
-        pruned.append((dearest, note))
-    left_out = {s.name: note for s, note in pruned}
-    arms = []
-    for strategy in strategies:
-        if strategy.name in left_out:
-            arms.append(
-                ArmPlan(
-                    strategy=strategy,
-                    seeds=[],
-                    unit=0,
-                    state="pruned",
-                    note=left_out[strategy.name],
-                )
-            )
-        else:
-            arms.append(_arm(strategy, unit, seeds, costs, notes))
+        note = f"not run: even {least} steps a phase would take {needed:.0f} s of the budget"
+        pruned[dearest.name] = note
+    arms = [
+        ArmPlan(strategy=s, seeds=[], unit=0, state="pruned", note=pruned[s.name])
+        if s.name in pruned
+        else _arm(s, unit, seeds, costs, notes)
+        for s in strategies
+    ]
     return arms, seeds
 
 
