@@ -15,6 +15,7 @@ from PIL import Image, ImageEnhance
 from scipy.sparse.csgraph import connected_components
 
 from headstart.data import duplicates, make_splits, near_duplicates, open_dataset
+from headstart.data.dataset import ImageSource, Indices
 from headstart.data.duplicates import join
 
 Change = Callable[[Image.Image], Image.Image]
@@ -42,6 +43,39 @@ def photos(tmp_path: Path) -> Path:
         for seed in seeds:
             picture(seed, 120, 96).save(tmp_path / name / f"{seed}.png")
     return tmp_path
+
+
+@pytest.mark.parametrize("all_pairs", [True, False])
+def test_many_copies_are_one_group_and_looked_at_once(
+    photos: Path, all_pairs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not pair by pair: 30 copies of 3 pictures are 1,305 pairs, of which 87 join anything."""
+    if not all_pairs:
+        monkeypatch.setattr(duplicates, "ALL_PAIRS", 10)
+    monkeypatch.setattr(duplicates, "CHUNK", 40)
+    looks: list[int] = []
+    agreements: list[float] = []
+
+    class Counted(duplicates._Looks):
+        def __init__(self, source: ImageSource, positions: Indices, rows: Indices) -> None:
+            super().__init__(source, positions, rows)
+            looks.append(len(rows))
+
+        def agreement(self, i: int, j: int) -> float:
+            agreements.append(super().agreement(i, j))
+            return agreements[-1]
+
+    monkeypatch.setattr(duplicates, "_Looks", Counted)
+    for seed in (3, 8, 20):
+        copied = (photos / ("a" if seed < 15 else "b") / f"{seed}.png").read_bytes()
+        for number in range(29):  # other bytes, the same picture: readers pass over what follows
+            (photos / "a" / f"{seed}-{number}.png").write_bytes(copied + bytes([number]))
+    dataset = open_dataset(photos)
+    groups = near_duplicates(dataset)
+    stems = [{Path(dataset.ids[i]).stem.split("-")[0] for i in group} for group in groups]
+    assert sorted(map(sorted, stems)) == [["20"], ["3"], ["8"]]
+    assert [len(group) for group in groups] == [30, 30, 30]
+    assert (sum(looks), max(looks) <= 40, len(agreements)) == (90, True, 87)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -148,7 +148,7 @@ def test_the_same_bytes_under_two_labels(two_classes: Path) -> None:
     assert "cat/00.png" in warning
     assert "dog/copy.png" in warning
     pair = tuple(sorted(dataset.ids.index(i) for i in ("cat/00.png", "dog/copy.png")))
-    assert pair in (dataset.duplicates or ())
+    assert pair in dataset.duplicates
 
 
 def test_copies_across_given_splits_are_reported(make_folder: Make) -> None:

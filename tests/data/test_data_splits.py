@@ -32,7 +32,6 @@ def made_of(labels: Any, **changes: Any) -> Dataset:
         groups=None,
         hashes=tuple(map(str, range(n))),
         sizes=np.ones((n, 2), np.int64),
-        thumbnails=np.zeros((n, 16, 16), np.uint8),
         warnings=(),
         duplicates=(),
     )
@@ -98,7 +97,7 @@ def test_units_are_never_torn(sizes: list[int], seed: int, mean: int, duplicates
         place[part] = number
     for group in np.unique(groups):
         assert len(set(place[groups == group])) == 1
-    for first, second in dataset.duplicates or ():
+    for first, second in dataset.duplicates:
         assert place[first] == place[second]
     assert (counts(dataset, splits.train) >= 1).all()
 

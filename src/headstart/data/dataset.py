@@ -71,10 +71,9 @@ class Dataset:
     groups: Indices | None  # [n] the user's groups, or None
     hashes: tuple[str, ...]  # sha256 of each image's bytes
     sizes: Indices  # [n, 2] height and width in pixels, upright
-    thumbnails: npt.NDArray[np.uint8]  # [n, 16, 16] grey
     warnings: tuple[str, ...]
+    duplicates: tuple[Group, ...]  # of images that show one picture; see `near_duplicates`
     mirror: bool = True  # whether a mirrored image is still a picture of its class
-    duplicates: tuple[Group, ...] | None = None  # None: not looked for yet
     broken: tuple[tuple[str, str], ...] = ()  # ids of images left out, and why
 
     def __len__(self) -> int:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -40,28 +41,40 @@ FAINT = 4.0  # grey levels: detail below this is noise, and only the same bytes 
 ALL_PAIRS = 20_000  # images; above, only pairs as near as SAME are sought, with a tree
 COMPONENTS = 12  # of the thumbnails' detail, for the tree
 SECOND_LOOK = 64  # pixels a side at most
-CHUNK = 1_000
+CHUNK, FEW = 1_000, 100  # images at a time, so that what is computed of them stays small
 
 Floats = npt.NDArray[np.float32]
-Pairs = npt.NDArray[np.int64]
+Pairs = npt.NDArray[np.int32]  # half as large as positions are elsewhere: there may be millions
 
 
-def join(n: int, sets: Iterable[Iterable[int]]) -> Indices:
-    """[n] for each of 0..n-1 the smallest member of its set, overlapping sets joined."""
-    parent = list(range(n))
+class _Sets:
+    """Disjoint sets of 0..n-1, at first of one member each."""
 
-    def root(item: int) -> int:
+    def __init__(self, n: int) -> None:
+        self._parent = list(range(n))
+
+    def smallest(self, item: int) -> int:
+        """The smallest member of its set."""
+        parent = self._parent
         while parent[item] != item:
             parent[item] = parent[parent[item]]
             item = parent[item]
         return item
 
+    def unite(self, first: int, second: int) -> None:
+        """Make one set of theirs."""
+        a, b = self.smallest(first), self.smallest(second)
+        self._parent[max(a, b)] = min(a, b)
+
+
+def join(n: int, sets: Iterable[Iterable[int]]) -> Indices:
+    """[n] for each of 0..n-1 the smallest member of its set, overlapping sets joined."""
+    joined = _Sets(n)
     for members in sets:
         first, *rest = members
         for member in rest:
-            a, b = root(first), root(member)
-            parent[max(a, b)] = min(a, b)
-    return np.array([root(item) for item in range(n)], dtype=np.int64)
+            joined.unite(first, member)
+    return np.array([joined.smallest(item) for item in range(n)], dtype=np.int64)
 
 
 def same_bytes(hashes: Sequence[str]) -> list[Group]:
@@ -76,10 +89,7 @@ def disagreeing(groups: Iterable[Group], values: npt.NDArray[Any]) -> list[Group
 
 def near_duplicates(dataset: Dataset) -> list[Group]:
     """Groups of positions that show one picture, each sorted; other images are in none."""
-    found = dataset.duplicates
-    if found is None:
-        found = find_duplicates(dataset.hashes, dataset.thumbnails, dataset.source)
-    return list(found)
+    return list(dataset.duplicates)
 
 
 def find_duplicates(
@@ -88,8 +98,8 @@ def find_duplicates(
     """The groups of `near_duplicates`, from hashes [n], thumbnails [n, 16, 16] and images."""
     copies = _by_hash(hashes)
     first = np.array([positions[0] for positions in copies], dtype=np.int64)
-    pairs = first[_similar_pairs(thumbnails[first], source, first)]
-    owner = join(len(hashes), [*copies, *pairs.tolist()])
+    pairs = _similar_pairs(thumbnails[first], source, first)
+    owner = join(len(hashes), [*copies, *pairs])
     groups: dict[int, list[int]] = defaultdict(list)
     for position, smallest in enumerate(owner.tolist()):
         groups[smallest].append(position)
@@ -105,24 +115,57 @@ def _by_hash(hashes: Sequence[str]) -> list[Group]:
 
 def _similar_pairs(
     thumbnails: npt.NDArray[np.uint8], source: ImageSource, positions: Indices
-) -> Pairs:
-    """[pairs, 2] rows of `thumbnails` that show one picture; `positions` are theirs in `source`."""
-    detail, strength = _detail(thumbnails)
-    clear = np.flatnonzero(strength >= FAINT)
-    vectors = detail[clear]
+) -> list[tuple[int, int]]:
+    """Pairs of `positions` in `source`, those of `thumbnails`, that join what shows one picture."""
+    vectors, clear = _clear_detail(thumbnails)
     find = _pairs_by_product if len(clear) <= ALL_PAIRS else _pairs_by_tree
     candidates, needed = find(vectors)
-    candidates = clear[candidates]
-    looks = _second_looks(source, positions, np.unique(candidates))
-    agree = [_agreement(looks[int(i)], looks[int(j)]) for i, j in candidates]
-    return candidates[np.array(agree, dtype=np.float32) >= needed]
+    del vectors  # the largest thing here, and of no more use
+    return _confirmed(candidates, needed, source, positions[clear])
+
+
+def _confirmed(
+    pairs: Pairs, needed: Floats, source: ImageSource, positions: Indices
+) -> list[tuple[int, int]]:
+    """Of candidate `pairs` [m, 2] of `positions` those that a second look confirms.
+
+    Pairs of what is one set already are passed over: a hundred copies of one picture are 4,950
+    pairs, of which 99 are looked at. Images that may belong together are looked at together and
+    then dropped, so that a data set full of copies does not fill the memory.
+    """
+    some = (pairs[start : start + CHUNK].tolist() for start in range(0, len(pairs), CHUNK))
+    component = join(len(positions), chain.from_iterable(some))
+    # Components in a row, cut where about CHUNK images have come together.
+    batch_of = (np.cumsum(np.bincount(component)) // CHUNK)[component].astype(np.int32)
+    batch = batch_of[pairs[:, 0]]
+    joined, confirmed = _Sets(len(positions)), list[tuple[int, int]]()
+    for number in np.unique(batch):
+        own = batch == number
+        looks = _Looks(source, positions, np.unique(pairs[own]))
+        for (i, j), enough in zip(pairs[own].tolist(), needed[own].tolist(), strict=True):
+            apart = joined.smallest(i) != joined.smallest(j)
+            if apart and looks.agreement(i, j) >= enough:
+                joined.unite(i, j)
+                confirmed.append((int(positions[i]), int(positions[j])))
+    return confirmed
+
+
+def _clear_detail(thumbnails: npt.NDArray[np.uint8]) -> tuple[Floats, Indices]:
+    """The detail [m, pixels] of thumbnails that have some, and which of the n these are [m]."""
+    vectors = np.empty((len(thumbnails), thumbnails[0].size), np.float32)
+    clear = np.zeros(len(thumbnails), np.bool_)
+    count = 0
+    for start in range(0, len(thumbnails), CHUNK):  # so that intermediate values stay few
+        detail, strength = _detail(thumbnails[start : start + CHUNK])
+        strong = clear[start : start + CHUNK] = strength >= FAINT
+        found = detail[strong]
+        vectors[count : count + len(found)] = found
+        count += len(found)
+    return vectors[:count], np.flatnonzero(clear)
 
 
 def _detail(grey: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
     """Unit vectors [n, pixels] of images [n, s, s] less their local mean, and their strength."""
-    if len(grey) > CHUNK:  # so that intermediate values stay few
-        parts = [_detail(grey[i : i + CHUNK]) for i in range(0, len(grey), CHUNK)]
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     values = grey.astype(np.float32)
     local = uniform_filter(values, size=(0, 5, 5), mode="nearest")
     vectors = (values - local).reshape(len(grey), -1)
@@ -135,17 +178,17 @@ def _detail(grey: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
 def _pairs_by_product(vectors: Floats) -> tuple[Pairs, Floats]:
     """Candidate pairs [m, 2] and the agreement that the second look must find [m]."""
     n = len(vectors)
-    found = [(np.zeros((0, 2), np.int64), np.zeros(0, np.float32))]
+    found = [(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))]
     ordinary = np.ones(n, dtype=np.float32)  # 1 - agreement with the eighth neighbour
     for start, products in _products(vectors):
         high = products >= ALIKE
         some = np.flatnonzero(high.any(axis=1))
-        if len(some) and n > NEIGHBOUR:
-            nearest = np.partition(products[some], n - NEIGHBOUR, axis=1)[:, n - NEIGHBOUR]
-            ordinary[start + some] = 1 - nearest
+        for rows in np.split(some, range(FEW, len(some), FEW)) if n > NEIGHBOUR else []:
+            nearest = np.partition(products[rows], n - NEIGHBOUR, axis=1)[:, n - NEIGHBOUR]
+            ordinary[start + rows] = 1 - nearest
         i, j = np.nonzero(high)
         later = j > i + start
-        pair = np.stack([i + start, j], axis=1)[later]
+        pair = np.stack([i + start, j], axis=1, dtype=np.int32)[later]
         found.append((pair, products[i, j][later]))
     pairs = np.concatenate([pair for pair, _ in found])
     agreement = np.concatenate([value for _, value in found])
@@ -171,38 +214,46 @@ def _pairs_by_tree(vectors: Floats) -> tuple[Pairs, Floats]:
     Vectors are never nearer than their projections, so a tree of a few leading components finds
     every such pair, and some more that the full product then drops.
     """
-    sample = vectors[:: max(1, len(vectors) // ALL_PAIRS)].astype(np.float64)
+    sample = vectors[:: max(1, len(vectors) // ALL_PAIRS)]
     leading = np.linalg.eigh(sample.T @ sample)[1][:, -COMPONENTS:]
     projected = vectors @ leading
     tree = cKDTree(projected)
-    radius = float(np.sqrt(2 - 2 * SAME))
-    found = [np.zeros((0, 2), np.int64)]
+    radius = float(np.sqrt(2 - 2 * SAME)) + 1e-4  # more than the rounding of all this
+    found = [np.zeros((0, 2), np.int32)]
     for start in range(0, len(vectors), CHUNK):
         near = tree.query_ball_point(projected[start : start + CHUNK], radius, workers=-1)
         i = np.repeat(np.arange(start, start + len(near)), [len(members) for members in near])
         j = np.concatenate([np.asarray(members, dtype=np.int64) for members in near])
         i, j = i[j > i], j[j > i]
-        same = np.einsum("nd,nd->n", vectors[i], vectors[j]) >= SAME
-        found.append(np.stack([i[same], j[same]], axis=1))
+        for part in np.split(np.stack([i, j], axis=1), range(CHUNK, len(i), CHUNK)):
+            same = np.einsum("nd,nd->n", vectors[part[:, 0]], vectors[part[:, 1]]) >= SAME
+            found.append(part[same].astype(np.int32))
     pairs = np.concatenate(found)
     return pairs, np.full(len(pairs), SAME_CLOSELY, dtype=np.float32)
 
 
-def _second_looks(source: ImageSource, positions: Indices, rows: Indices) -> dict[int, Image.Image]:
-    """For each row its grey image, shrunk to `SECOND_LOOK` where it is larger."""
+class _Looks:
+    """A second look at some images, those in `rows` of `positions` in `source`."""
 
-    def look(row: int) -> Image.Image:
-        grey = source.read(int(positions[row])).convert("L")
-        size = (min(SECOND_LOOK, grey.width), min(SECOND_LOOK, grey.height))
-        return grey.resize(size, Image.Resampling.BOX)
+    def __init__(self, source: ImageSource, positions: Indices, rows: Indices) -> None:
+        def look(row: int) -> Image.Image:
+            grey = source.read(int(positions[row])).convert("L")
+            size = (min(SECOND_LOOK, grey.width), min(SECOND_LOOK, grey.height))
+            return grey.resize(size, Image.Resampling.BOX)
 
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(rows.tolist(), pool.map(look, rows.tolist()), strict=True))
+        with ThreadPoolExecutor() as pool:
+            self._grey = dict(zip(rows.tolist(), pool.map(look, rows.tolist()), strict=True))
+        self._known: dict[tuple[int, tuple[int, int]], Floats] = {}
 
+    def agreement(self, i: int, j: int) -> float:
+        """Of the detail of the images in two rows, at the smaller one's size."""
+        first, second = self._grey[i], self._grey[j]
+        size = (min(first.width, second.width), min(first.height, second.height))
+        return float(self._detail(i, size) @ self._detail(j, size))
 
-def _agreement(first: Image.Image, second: Image.Image) -> float:
-    """Of the detail of two images, at the smaller one's size."""
-    size = (min(first.width, second.width), min(first.height, second.height))
-    pair = [np.asarray(image.resize(size, Image.Resampling.BOX)) for image in (first, second)]
-    detail, _ = _detail(np.stack(pair))
-    return float(detail[0] @ detail[1])
+    def _detail(self, row: int, size: tuple[int, int]) -> Floats:
+        """Kept, for an image may be compared with many."""
+        if (row, size) not in self._known:
+            grey = np.asarray(self._grey[row].resize(size, Image.Resampling.BOX))
+            self._known[row, size] = _detail(grey[None])[0][0]
+        return self._known[row, size]

@@ -42,14 +42,21 @@ def examine(listing: Listing) -> Dataset:
         warnings.append(f"No readable image is left of class {_some(lost)}.")
     number = {name: label for label, name in enumerate(classes)}
     hashes = tuple(o.digest for o in noted)
+    sizes = np.array([(o.height, o.width) for o in noted], dtype=np.int64)
     thumbnails = np.stack([o.thumbnail for o in noted])
+    animated = [name for name, o in zip(ids, noted, strict=True) if o.animated]
+    del outcomes, noted  # half a kilobyte an image, before the search for copies needs as much
     source = listing.source.select(kept)
     labels = np.array([number[name] for name in names], dtype=np.int64)
     given = None if listing.given is None else np.array([listing.given[i] for i in kept])
     if given is not None and not np.any(given != ""):
         given = None
     duplicates = find_duplicates(hashes, thumbnails, source)
-    warnings += _image_warnings(ids, noted, labels, classes, given, duplicates)
+    if animated:
+        warnings.append(
+            f"{len(animated)} animated images: only the first frame is used ({_some(animated)})."
+        )
+    warnings += _label_warnings(ids, hashes, labels, classes, given, duplicates)
     return Dataset(
         name=listing.name,
         ids=ids,
@@ -61,8 +68,7 @@ def examine(listing: Listing) -> Dataset:
         if listing.groups is None
         else _group_numbers([listing.groups[i] for i in kept]),
         hashes=hashes,
-        sizes=np.array([(o.height, o.width) for o in noted], dtype=np.int64),
-        thumbnails=thumbnails,
+        sizes=sizes,
         warnings=tuple(warnings),
         mirror=listing.mirror,
         duplicates=duplicates,
@@ -117,21 +123,16 @@ def _group_numbers(groups: list[str]) -> Indices:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def _image_warnings(
+def _label_warnings(
     ids: tuple[str, ...],
-    noted: list[Examined],
+    hashes: tuple[str, ...],
     labels: Indices,
     classes: tuple[str, ...],
     given: npt.NDArray[np.str_] | None,
     duplicates: tuple[Group, ...],
 ) -> list[str]:
     warnings = []
-    animated = [ids[i] for i, o in enumerate(noted) if o.animated]
-    if animated:
-        warnings.append(
-            f"{len(animated)} animated images: only the first frame is used ({_some(animated)})."
-        )
-    conflicts = disagreeing(same_bytes([o.digest for o in noted]), labels)
+    conflicts = disagreeing(same_bytes(hashes), labels)
     if conflicts:
         first, second = _odd_pair(conflicts[0], labels)
         warnings.append(

@@ -45,7 +45,7 @@ RESAMPLING: dict[Interpolation, Image.Resampling] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Examined:
     """What is noted of one image when a data set is opened."""
 
