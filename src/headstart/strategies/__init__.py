@@ -1,7 +1,7 @@
 """The strategy table, the named strategies, and default numbers (no torch)."""
 
-from headstart.strategies.named import CONTROL, NAMES, SOLVED, choose, named, read_strategies
-from headstart.strategies.table import Phase, Row, Strategy, describe, resolve
+from headstart.strategies.named import NAMES, SOLVED, choose, named, read_strategies
+from headstart.strategies.table import CONTROL, Phase, Row, Strategy, describe, resolve
 
 __all__ = [
     "CONTROL",

@@ -10,21 +10,20 @@ from pydantic import ValidationError
 
 from headstart.errors import HeadstartError
 from headstart.strategies import defaults, transplants
-from headstart.strategies.table import Phase, Strategy
+from headstart.strategies.table import CONTROL, Phase, Strategy
 
 # In this order they are run and listed: the cheap ones first.
 NAMES = (
     "linear",
     "svm",
     "linear-all-stages",
-    "frozen-random",
+    CONTROL,
     "partial",
     "fine-tune",
     "scratch",
     "scratch-gn",
 )
-CONTROL = "frozen-random"
-SOLVED = ("linear", "svm", "linear-all-stages", "frozen-random")  # no training steps
+SOLVED = ("linear", "svm", "linear-all-stages", CONTROL)  # no training steps
 
 
 def named(name: str, stages: Sequence[str]) -> Strategy:
@@ -42,7 +41,7 @@ def named(name: str, stages: Sequence[str]) -> Strategy:
         "linear": Strategy(name="linear"),
         "svm": Strategy(name="svm", head="svm"),
         "linear-all-stages": Strategy(name="linear-all-stages", codes="all"),
-        "frozen-random": Strategy(name="frozen-random", start="random"),
+        CONTROL: Strategy(name=CONTROL, start="random"),
         "partial": Strategy(name="partial", phases=(last,)),
         "fine-tune": Strategy(name="fine-tune", phases=(everything,)),
         "scratch": Strategy(

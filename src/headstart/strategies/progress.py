@@ -21,7 +21,7 @@ def rises(losses: Sequence[float], accuracies: Sequence[float]) -> bool:
     rise if its last point is its best in loss, so that a short run is never called finished.
     """
     if len(losses) < MINIMUM_POINTS:
-        return bool(losses) and len(losses) > 1 and losses[-1] <= min(losses)
+        return len(losses) > 1 and losses[-1] <= min(losses)
     window = max(MINIMUM_POINTS, (len(losses) + 1) // 2)
     late_losses, late_accuracies = np.array(losses[-window:]), np.array(accuracies[-window:])
     falls, fall_error = _change(late_losses)

@@ -12,6 +12,7 @@ from headstart.seeds import seed_for
 
 HEAD = "head"  # the row below the last stage: the classifier
 ARM = "arm:"  # begins a place: the weights that another arm of the study ends with
+CONTROL = "frozen-random"  # the one arm that may freeze weights which were not loaded
 TRIAL = "trial:"  # the same once that arm was run: the key of its trial
 
 
@@ -169,14 +170,14 @@ def _learning(name: str, learn: str | tuple[str, ...], stages: Sequence[str]) ->
 
 def _refuse_frozen_random(strategy: Strategy, table: Sequence[Row]) -> None:
     """Rule 1: weights that were not loaded are never frozen, except in the control arm."""
-    if strategy.name == "frozen-random":
+    if strategy.name == CONTROL:
         return
     drawn = {"random", "new"} if strategy.head == "new" else {"random"}
     frozen = [row.stage for row in table if row.start in drawn and not any(row.shares)]
     if frozen:
         raise HeadstartError(
             f"Strategy '{strategy.name}' would freeze random weights in {', '.join(frozen)}. "
-            "Let them learn, or start them pretrained; the control for this is frozen-random."
+            f"Let them learn, or start them pretrained; the control for this is {CONTROL}."
         )
 
 
