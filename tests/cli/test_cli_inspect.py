@@ -121,6 +121,17 @@ def test_a_study_holds_the_same_under_profile(finished: Finished, call: Call) ->
     assert record.images == profile["similarity"]["images"]
 
 
+def test_judging_again_measures_nothing(
+    finished: Finished, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(finished.folder, folder)
+    monkeypatch.setattr("headstart.study.judge.measure", None)
+    again = call(*finished.command, "--out", folder)
+    assert again.code == 0, again
+    assert json.loads(again.out)["profile"] == finished.answer["profile"]
+
+
 def test_bad_input_is_told_as_compare_tells_it(call: Call, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     lonely = draw_folder(tmp_path / "lonely", ("cat",), each=3)
