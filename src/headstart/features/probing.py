@@ -75,7 +75,7 @@ def probe_stages(
     last = leave_one_out_votes(codes[LAST], labels, classes, neighbours=[NEIGHBOURS], groups=groups)
     fits = {name: fit_ridge(code, labels, classes, groups=groups) for name, code in codes.items()}
     control = fit_ridge(pixels, labels, classes, groups=groups)
-    joined, unseen = side_by_side(codes), side_by_side(held_out)
+    joined, unseen = (np.concatenate(list(of_all.values()), axis=1) for of_all in (codes, held_out))
     everything = fit_ridge(joined, labels, classes, groups=groups)
     curve = _curve(joined, labels, unseen, held_out_labels, classes, groups, seed)
     curve[len(labels)] = _right(everything, unseen, held_out_labels)[None]
@@ -88,11 +88,6 @@ def probe_stages(
         penalties={name: fit.penalty for name, fit in fits.items()}
         | {"all stages": everything.penalty, "pixels": control.penalty},
     )
-
-
-def side_by_side(codes: Mapping[str, Codes]) -> npt.NDArray[np.float32]:
-    """The codes of all stages as one [n, D]."""
-    return np.concatenate(list(codes.values()), axis=1)
 
 
 def small_images(

@@ -88,18 +88,22 @@ class RidgePath:
         share: Double,
         groups: npt.NDArray[np.generic],
     ) -> None:
-        """The same with all of a group left out: its block of 1 - H instead of its diagonal."""
+        """The same with all of a group left out: its block of 1 - H instead of its diagonal.
+
+        Groups of one size are solved together: there may be thousands of pairs.
+        """
         _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        order = np.argsort(group_of, kind="stable")
-        for members in np.split(order, np.cumsum(sizes)[:-1]):
-            if len(members) == 1:
-                continue
+        order, ends = np.argsort(group_of, kind="stable"), np.cumsum(sizes)
+        for size in np.unique(sizes[sizes > 1]):
+            members = order[(ends - size)[sizes == size, None] + np.arange(size)]  # [groups, size]
             left = self._left[members]
-            block = left @ (share[:, None] * left.T) + self._outside_block(members)
-            if len(members) == len(group_of) or np.linalg.cond(block) > 1 / SINGULAR:
-                error[members] = np.nan
-            else:
-                error[members] = np.linalg.solve(block, residual[members])
+            block = (left * share) @ left.transpose(0, 2, 1) + self._outside_block(left)
+            alone = np.linalg.cond(block) > 1 / SINGULAR
+            if size == len(group_of):
+                alone[:] = True
+            block[alone] = np.eye(size)
+            error[members] = np.linalg.solve(block, residual[members])
+            error[members[alone]] = np.nan
 
     @cached_property
     def _complete(self) -> bool:
@@ -121,11 +125,12 @@ class RidgePath:
             return np.zeros_like(self._targets)
         return self._targets - self._left @ self._along
 
-    def _outside_block(self, members: npt.NDArray[np.int64]) -> Double:
+    def _outside_block(self, left: Double) -> Double:
+        """The same part of groups' blocks, [groups, size, size], whose left vectors are `left`."""
+        groups, size, _ = left.shape
         if self._complete:
-            return np.zeros((len(members), len(members)))
-        left = self._left[members]
-        return np.eye(len(members)) - 1 / len(self._targets) - left @ left.T
+            return np.zeros((groups, size, size))
+        return np.eye(size) - 1 / len(self._targets) - left @ left.transpose(0, 2, 1)
 
 
 def fit_ridge(
