@@ -74,7 +74,7 @@ def test_the_terminal_tells_everything_in_80_columns(answer: dict[str, Any]) -> 
     for said in (
         "300 of 2 classes, from 20 (lynx) to 280 (hare)",
         "40 test (made here)",
-        "32 pixels on the shorter side, from 20 to 40",
+        "32 pixels on the shorter side, from 20 to 40; enlarged to 160, which the first quarter",
         "1 that cannot be read",
         "70 groups of nearly the same picture",
         "by quarters of depth 0.60, 0.80, 0.85, 0.90",
@@ -89,6 +89,8 @@ def test_the_terminal_tells_everything_in_80_columns(answer: dict[str, Any]) -> 
 def test_clean_images_are_said_to_be_clean(answer: dict[str, Any]) -> None:
     clean = {field: [] for field in (*inspection.FINDINGS, "broken")}
     assert facts(answer | clean)["files"] == "all can be read, and no two show the same picture"
+    large = answer | {"shorter_side": {"least": 300, "median": 300, "most": 300}}
+    assert facts(large)["size"] == "300 pixels on the shorter side"
     even = answer | {"images_per_class": {"hare": 150, "lynx": 150}}
     assert facts(even)["images"] == "300 of 2 classes, 150 of each"
 

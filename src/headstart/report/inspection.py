@@ -162,7 +162,10 @@ def _size(profile: Profile) -> str:
     if not side:
         return ""
     spread = f", from {side['least']} to {side['most']}" if side["least"] < side["most"] else ""
-    return f"{side['median']} pixels on the shorter side{spread}"
+    shown = (profile.get("similarity") or {}).get("image_size", 0)
+    small = f"; enlarged to {shown}, which the first quarter of the depth shows"
+    enlarged = small if side["median"] < shown else ""
+    return f"{side['median']} pixels on the shorter side{spread}{enlarged}"
 
 
 def _files(profile: Profile) -> str:
