@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from headstart.backbones.head import Head, last_layer, new_layer, put
-from headstart.backbones.head import pooled as pooled  # the reference of `features.pooling`
+from headstart.backbones.head import Head, last_layer, new_layer, pooled, put
 from headstart.backbones.interpret import gather, run
 from headstart.backbones.stages import HEAD, Segment
 from headstart.backbones.tracing import Trace, trace

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.backbones.chain import Chain
 from headstart.backbones.stages import HEAD
+from headstart.backbones.tracing import inference
 
 
 @dataclass(frozen=True)
@@ -21,23 +22,18 @@ class StageProfile:
     flops: float  # forward, one image; a multiply-add counts as two
 
 
-@torch.no_grad()
 def profile(chain: Chain, image_size: int) -> list[StageProfile]:
     """Shapes, parameters and FLOPs of each row, from one forward of a blank image."""
-    modes = [(m, m.training) for m in chain.modules()]
-    chain.eval()
-    device = chain.device
-    value = torch.zeros(1, chain.channels, image_size, image_size, device=device)
+    value = torch.zeros(1, chain.channels, image_size, image_size, device=chain.device)
     rows = []
-    for index, name in enumerate(chain.stage_names):
+    with inference(chain):
+        for index, name in enumerate(chain.stage_names):
+            with FlopCounterMode(display=False) as counter:
+                value = chain.run(value, index, index + 1)
+            rows.append(_row(chain, name, value, counter))
         with FlopCounterMode(display=False) as counter:
-            value = chain.run(value, index, index + 1)
-        rows.append(_row(chain, name, value, counter))
-    with FlopCounterMode(display=False) as counter:
-        value = chain.head_of(value)
-    rows.append(_row(chain, HEAD, value, counter))
-    for module, mode in modes:
-        module.training = mode
+            value = chain.head_of(value)
+        rows.append(_row(chain, HEAD, value, counter))
     return rows
 
 

@@ -107,7 +107,7 @@ def _gather(
         module = network.get_submodule(key) if key else None
         simple = module is None or _is_simple(module)
         if simple and not _weighs(module):
-            if groups and (closed or _pools_globally(link, module)):
+            if groups and (closed or _pools_globally(link)):
                 waiting.append(link)
                 closed = True
                 continue
@@ -115,7 +115,7 @@ def _gather(
         else:
             same = bool(groups) and not simple and groups[-1][0] == key
             begins = not same and (closed or not simple or isinstance(module, nn.Linear))
-        if begins and groups and any(_pools_globally(w, None) for w in waiting):
+        if begins and groups and any(_pools_globally(w) for w in waiting):
             groups.append((key, waiting))
         else:
             if groups:
@@ -138,9 +138,8 @@ def _weighs(module: nn.Module | None) -> bool:
     return module is not None and any(p.ndim >= 2 for p in module.parameters())
 
 
-def _pools_globally(link: Sequence[fx.Node], module: nn.Module | None) -> bool:
+def _pools_globally(link: Sequence[fx.Node]) -> bool:
     """Whether a step takes the spatial dimensions away."""
-    del module
     return any(
         any(word in str(getattr(n.target, "__name__", n.target)).lower() for word in _POOLING)
         for n in link

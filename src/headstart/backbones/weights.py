@@ -105,17 +105,14 @@ def fit(
 ) -> int:
     """Load `state` into `network` strictly and return how many tensors were loaded.
 
-    A classifier for another number of classes is left out: it is replaced anyway. Every other
-    difference is refused with counts and the first names.
+    The `classifiers`' own tensors may be missing, since a classifier for other classes is left
+    out (`adapting.adapted`). Every other difference is refused with counts and the first names.
     """
     own = network.state_dict()
     _refuse_other_norm(own, state, source)
     layers = (classifiers,) if isinstance(classifiers, str) else classifiers
     head = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
     given = {k: v for k, v in state.items() if k in own or not k.endswith("num_batches_tracked")}
-    for name in head:
-        if name in given and name in own and given[name].shape != own[name].shape:
-            del given[name]
     counted = [k for k in own if not k.endswith("num_batches_tracked") and k not in head]
     missing = [k for k in counted if k not in given]
     unexpected = [k for k in given if k not in own and k not in head]
