@@ -45,6 +45,7 @@ class Arm:
     flops: float  # an image, relative to one forward pass
     rate: float  # how fast its curve rises; 1 / steps
     start: float = 0.2
+    batchnorm_live: bool = False
 
 
 ARMS = (
@@ -52,7 +53,7 @@ ARMS = (
     Arm("linear-all-stages", 0.882, 0, 1.0, 0.0),
     Arm("fine-tune", 0.935, 320, 3.0, 1 / 60, start=0.62),
     Arm("partial", 0.915, 320, 1.6, 1 / 50, start=0.7),
-    Arm("scratch", 0.70, 960, 3.0, 1 / 420),
+    Arm("scratch", 0.70, 960, 3.0, 1 / 420, batchnorm_live=True),
 )
 
 
@@ -113,6 +114,7 @@ def _write_arm(
                     "phases": [{"steps": arm.steps, "learns": "all", "rate": 0.003}]
                     if arm.steps
                     else [],
+                    "batchnorm": "live" if arm.batchnorm_live else "frozen",
                 },
                 seed=number,
                 train_images=612,

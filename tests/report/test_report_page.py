@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,17 @@ def test_page_says_what_the_records_say(study: Path) -> None:
     assert "153 validation images cannot separate" in text
     assert "scratch was still rising when it ended after 3 times" in text
     assert (study / "study.yaml").read_text().splitlines()[0] in text
+
+
+def test_arms_that_differ_in_normalization_are_named(study: Path, tmp_path: Path) -> None:
+    """By what was run, so that a strategy of the user's own is among them."""
+    said = "fine-tune and partial kept the pretrained statistics while scratch learned its own"
+    assert said in Reader(read(study)).text
+    own = tuple(replace(arm, batchnorm_live=arm.strategy == "mine") for arm in fake_study.ARMS)
+    fake_study.write(tmp_path, arms=(*own, replace(own[-1], strategy="mine", batchnorm_live=True)))
+    page.write(tmp_path)
+    said = "fine-tune, partial and scratch kept the pretrained statistics while mine learned"
+    assert said in Reader(read(tmp_path)).text
 
 
 def test_mistakes_and_confusions_are_those_of_the_predictions(study: Path) -> None:
