@@ -12,57 +12,78 @@ from hypothesis import strategies as st
 
 from headstart.evidence.fitting import Curve, Drawn, dispersion, draw_curves, together
 from headstart.evidence.fitting_families import FAMILIES
+from headstart.evidence.fitting_posterior import Posterior, Sets
 from headstart.evidence.forecast import Forecast, conformal_factor, summarize
 
 CHANCE = 0.9
 INFINITE = math.inf
 
 
-def curves(seed: int = 0, draws: int = 500, **changed: Any) -> Drawn:
-    rng = np.random.default_rng(seed)
-    times = changed.get("times", np.array([1.0, 2, 4, 8, 16, 32]))
-    errors = changed.get("errors", np.array([[0.7, 0.6, 0.5, 0.42, 0.35, 0.29]]))
-    return draw_curves(times, errors, np.ones_like(errors), 100, CHANCE, rng, draws)
+TIMES = np.array([1.0, 2, 4, 8, 16, 32])
+ERRORS = np.array([0.7, 0.6, 0.5, 0.42, 0.35, 0.29])
 
 
-def by_brute_force(times: np.ndarray[Any, Any], errors: np.ndarray[Any, Any]) -> Any:
-    """Weights of the families and P(the error is below .2 at 64), on a dense grid."""
-    tau, beta, logit = np.meshgrid(
-        np.linspace(math.log(1e-4), math.log(30), 70) + math.log(32),
-        np.linspace(0.05, 2.5, 70),
-        np.linspace(-8, math.log(CHANCE / (1 - CHANCE)) - 1e-3, 70),
-        indexing="ij",
-    )
-    prior = -0.5 * ((beta - 0.6) / 0.4) ** 2 - 0.5 * ((logit + 2.5) / 1.5) ** 2
-    limit = 1 / (1 + np.exp(-logit))
-    logs, below = [], []
+def curves(errors: np.ndarray[Any, Any], images: float = 100, draws: int = 500) -> Drawn:
+    rng = np.random.default_rng(0)
+    return draw_curves(TIMES, errors, np.ones_like(errors), images, CHANCE, rng, draws)
+
+
+def by_brute_force(images: float) -> Any:
+    """Weights of the families and P(the error is below .2 at 64), on dense grids."""
+    weights, below = [], []
     for family in FAMILIES:
-        log = prior.copy()
-        for time, error in zip(times, errors, strict=True):
-            fitted = limit + (CHANCE - limit) * family.at(time / np.exp(tau), beta)
-            log += 100 * (error * np.log(fitted) + (1 - error) * np.log(1 - fitted))
-        logs.append(log)
-        below.append(limit + (CHANCE - limit) * family.at(64 / np.exp(tau), beta) < 0.2)
-    weights = np.exp(np.array(logs) - np.max(logs))
-    weights /= weights.sum()
-    return weights.sum(axis=(1, 2, 3)), weights[np.array(below)].sum()
+        box = [
+            (math.log(1e-4) + math.log(32), math.log(30) + math.log(32)),
+            (0.05, 2.5),
+            (-9.0, math.log(CHANCE / (1 - CHANCE)) - 1e-3),
+        ]
+        for _ in range(3):  # closer and closer around what counts
+            axes = [np.linspace(low, high, 40) for low, high in box]
+            tau, beta, logit = np.meshgrid(*axes, indexing="ij", sparse=True)
+            limit = 1 / (1 + np.exp(-logit))
+            log = -0.5 * ((beta - 0.6) / 0.4) ** 2 - 0.5 * ((logit + 2.5) / 1.5) ** 2
+            for time, error in zip(TIMES, ERRORS, strict=True):
+                fitted = limit + (CHANCE - limit) * family.at(np.log(time) - tau, beta)
+                log = log + images * (error * np.log(fitted) + (1 - error) * np.log(1 - fitted))
+            inside = np.argwhere(log > log.max() - 12)
+            box = [
+                (axis[max(0, i - 1)], axis[min(len(axis) - 1, j + 1)])
+                for axis, i, j in zip(axes, inside.min(axis=0), inside.max(axis=0), strict=True)
+            ]
+        cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
+        weight = np.exp(log + images * 4) * cell
+        later = limit + (CHANCE - limit) * family.at(np.log(64) - tau, beta)
+        weights.append(weight.sum())
+        below.append(weight[later < 0.2].sum())
+    return np.array(weights) / sum(weights), sum(below) / sum(weights)
 
 
-def test_curves_are_drawn_as_often_as_they_deserve() -> None:
-    times, errors = np.array([1.0, 2, 4, 8, 16, 32]), np.array([0.7, 0.6, 0.5, 0.42, 0.35, 0.29])
-    shares, below = by_brute_force(times, errors)
-    drawn = curves(draws=4000)
-    assert np.bincount(drawn.family[0], minlength=3) / 4000 == pytest.approx(shares, abs=0.05)
-    assert np.mean(drawn.at(64.0) < 0.2) == pytest.approx(below, abs=0.04)
+@pytest.mark.parametrize("images", [5, 100, 3000])
+def test_curves_are_drawn_as_often_as_they_deserve(images: float) -> None:
+    shares, below = by_brute_force(images)
+    drawn = curves(np.tile(ERRORS, (100, 1)), images, draws=50)
+    found = np.bincount(drawn.family.ravel(), minlength=3) / drawn.family.size
+    assert found == pytest.approx(shares, abs=0.02)
+    assert np.mean(drawn.at(64.0) < 0.2) == pytest.approx(below, abs=0.02)
+
+
+@pytest.mark.parametrize("images", [20, 1000, 100_000])
+def test_every_set_has_samples_that_count(images: float) -> None:
+    rng = np.random.default_rng(0)
+    moved = np.clip(ERRORS + 0.02 * rng.standard_normal((50, 1)), 0, 1)
+    sets = Sets(np.log(TIMES / 32), images * moved, images * (1 - moved), CHANCE)
+    logs = [Posterior(family, sets).samples(rng).log_weights for family in FAMILIES]
+    weights = np.exp(np.concatenate(logs, axis=1) - np.max(logs, axis=(0, 2))[:, None])
+    effective = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
+    assert np.quantile(effective, 0.1) > 30
 
 
 def test_each_set_has_its_own_curves_and_counts_weigh() -> None:
     errors = np.array([[0.7, 0.6, 0.5, 0.42, 0.35, 0.29], [0.8, 0.75, 0.7, 0.66, 0.62, 0.6]])
-    drawn = curves(errors=errors)
+    drawn = curves(errors)
     assert drawn.at(32.0).mean(axis=1) == pytest.approx([0.3, 0.6], abs=0.03)
     rng = np.random.default_rng(0)
-    times = np.array([1.0, 2, 4, 8, 16, 32])
-    ten = draw_curves(times, 10 * errors, np.full_like(errors, 10), 100, CHANCE, rng, 500)
+    ten = draw_curves(TIMES, 10 * errors, np.full_like(errors, 10), 100, CHANCE, rng, 500)
     assert ten.at(32.0).mean(axis=1) == pytest.approx([0.29, 0.6], abs=0.02)
     assert (ten.at(32.0).std(axis=1) < 0.6 * drawn.at(32.0).std(axis=1)).all()
 
@@ -96,7 +117,7 @@ def test_scatter_is_measured_against_the_binomial() -> None:
 
     def of(noise: np.ndarray[Any, Any]) -> float:
         errors = np.clip(truth + noise, 0, 1).tolist()
-        return dispersion(together([Curve(steps.tolist(), errors)]), 400, CHANCE, rng)
+        return dispersion(together([Curve(steps.tolist(), errors)]), 400, CHANCE)
 
     binomial = rng.standard_normal(30) * np.sqrt(truth * (1 - truth) / 400)
     assert of(0 * binomial) < 0.2

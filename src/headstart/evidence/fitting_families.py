@@ -25,27 +25,27 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Family:
-    """A shape that falls from 1 at x = 0 towards 0."""
+    """A shape that falls from 1 at t = 0 towards 0."""
 
     name: str
-    at: Callable[[Floats, Floats], Floats]  # of x = t / tau, and beta
-    inverse: Callable[[Floats, Floats], Floats]  # x at which the shape has a height in (0, 1]
+    at: Callable[[Floats, Floats], Floats]  # of log (t / tau), and beta
+    inverse: Callable[[Floats, Floats], Floats]  # log (t / tau) of a height in (0, 1]
 
 
 FAMILIES = (
     Family(
         "power law",
-        lambda x, beta: (1 + x) ** -beta,
-        lambda height, beta: height ** (-1 / beta) - 1,
+        lambda log_x, beta: np.exp(-beta * np.log1p(np.exp(log_x))),
+        lambda height, beta: np.log(np.expm1(-np.log(height) / beta)),
     ),
     Family(
         "MMF",
-        lambda x, beta: 1 / (1 + x**beta),
-        lambda height, beta: ((1 - height) / height) ** (1 / beta),
+        lambda log_x, beta: 1 / (1 + np.exp(beta * log_x)),
+        lambda height, beta: np.log((1 - height) / height) / beta,
     ),
     Family(
         "Weibull",
-        lambda x, beta: np.exp(-(x**beta)),
-        lambda height, beta: (-np.log(height)) ** (1 / beta),
+        lambda log_x, beta: np.exp(-np.exp(beta * log_x)),
+        lambda height, beta: np.log(-np.log(height)) / beta,
     ),
 )

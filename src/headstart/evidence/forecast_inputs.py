@@ -110,7 +110,7 @@ def resampled_curves(
     Raises `Withheld` where no curve fits.
     """
     mean = evaluations.mean
-    spread = dispersion(evaluations, images, chance, rng)
+    spread = dispersion(evaluations, images, chance)
     scatter = math.sqrt(spread * float(np.mean(mean * (1 - mean))) / images)
     if spread > ROUGH and scatter > LURCHES:
         raise Withheld(

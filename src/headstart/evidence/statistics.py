@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +116,7 @@ def paired_bootstrap(
 
 
 def _resampled_hits(
-    runs: Correct | npt.NDArray[np.float64], draws: int, rng: np.random.Generator
+    runs: npt.NDArray[Any], draws: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """[draws, runs]: how many of n images drawn with replacement each run got right.
 
