@@ -14,6 +14,7 @@ from headstart.evidence.statistics import (
     accuracy_estimate,
     discordance,
     grant_one_image_each,
+    granted_bootstrap,
     mcnemar_exact,
     paired_bootstrap,
     resolving_power,
@@ -145,6 +146,16 @@ def test_imagined_images_let_equal_arms_differ_both_ways() -> None:
     a, b = grant_one_image_each([runs("111", "111"), runs("111")])
     assert a.tolist() == [[True, True, True, True, False]] * 2
     assert b.tolist() == [[True, True, True, False, True]]
+
+
+@pytest.mark.parametrize("others", [0, 40])
+def test_equal_arms_may_differ_either_way_by_about_an_image(others: int) -> None:
+    draws = granted_bootstrap([runs("1110"), runs("1110")] + [runs("1010")] * others)
+    difference = draws[:, 0] - draws[:, 1]
+    assert np.mean(difference > 0) == pytest.approx(np.mean(difference < 0), abs=0.04)
+    assert np.mean(difference > 0) > 0.25
+    assert difference.std() == pytest.approx(2**0.5 / 4, rel=0.1)
+    assert draws[:, 0].mean() == pytest.approx(0.75, abs=0.03)
 
 
 @given(

@@ -73,6 +73,14 @@ def test_nothing_is_said_against_a_curve_that_still_rises(
     assert "still rising" in said
 
 
+def test_many_rising_arms_take_one_reason(arm: Arm) -> None:
+    rising = [arm(f"A{n}B", 60 + n, flops=1e14, **RISING) for n in range(1, 9)]
+    said = decide([arm("linear", 140), *rising]).reasons
+    (reason,) = [one for one in said if "rising" in one]
+    assert all(f"{one.strategy} " in reason for one in rising)
+    assert "A3B 42.0% in 900 steps" in reason
+
+
 def test_a_curve_that_was_cut_off_is_not_judged_either(arm: Arm) -> None:
     cut = arm("scratch", 40, flops=DEAR, steps=120, planned_steps=300, state="unfinished")
     verdict = decide([arm("linear", 140), cut])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import LEVEL, Withheld, probability
 from headstart.evidence.forecast_inputs import enough
-from headstart.evidence.statistics import Correct, Estimate, grant_one_image_each, paired_bootstrap
+from headstart.evidence.statistics import Correct, Estimate, granted_bootstrap
 
 LEAST = 4  # evaluations with both losses; the last quarter of them stands for the end
 SIGNIFICANT = 2.0  # standard errors
@@ -123,7 +123,7 @@ def breakdown(
     goal = float(goal_train[late].mean())
     above = train > goal + SIGNIFICANT * error
     losses = (float(train[_late(len(steps))].mean()), goal)
-    draws = paired_bootstrap(grant_one_image_each([pretrained_correct, scratch_correct]), seed=seed)
+    draws = granted_bootstrap([pretrained_correct, scratch_correct], seed=seed)
     short = draws[:, 0] - draws[:, 1]
     low, high = np.quantile(short, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     measured = float(pretrained_correct.mean() - scratch_correct.mean())

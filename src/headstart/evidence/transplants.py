@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.ledger import Spent
-from headstart.evidence.statistics import Estimate, grant_one_image_each, paired_bootstrap
+from headstart.evidence.statistics import Estimate, granted_bootstrap
 from headstart.strategies.transplants import BASE, Transplant, parse
 
 LEVEL = 0.95
@@ -63,18 +63,15 @@ def transplants(
     """What the transplants among `arms` show; None where there are none with a result.
 
     Intervals are 95%, from a bootstrap over images, drawn jointly for all arms, and over each
-    arm's seeds. As everywhere, each arm is granted one imagined image that it alone gets right,
-    so that few images never say anything for certain; with so many arms those would dilute the
-    accuracies, so these are counted over the real images alone.
+    arm's seeds, with one imagined image for each arm (see `granted_bootstrap`), so that few images
+    never say anything for certain.
     """
     judged = {arm.strategy: arm for arm in arms if _named(arm) and arm.correct is not None}
     places = {found: name for name in judged if (found := parse(name)) is not None}
     if not places:
         return None
     correct = [arm.correct for arm in judged.values() if arm.correct is not None]
-    granted = grant_one_image_each(correct)
-    diluted = granted[0].shape[1] / correct[0].shape[1]
-    accuracies = paired_bootstrap(granted, draws, seed) * diluted
+    accuracies = granted_bootstrap(correct, draws, seed)
     sample = _Sample(
         {name: float(runs.mean()) for name, runs in zip(judged, correct, strict=True)},
         dict(zip(judged, accuracies.T, strict=True)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstart.evidence.arms import ArmEvidence
-from headstart.evidence.statistics import grant_one_image_each, paired_bootstrap
+from headstart.evidence.statistics import granted_bootstrap
 from headstart.verdict import reasons, wording
 from headstart.verdict.decision import (
     ROUNDING,
@@ -62,7 +62,7 @@ def decide(
     is marked uncertain, and the reasons name the more accurate arm.
 
     `confidence` cannot be 0 or 1: every arm is granted one imagined image that it alone gets
-    right (see `grant_one_image_each`), and the share of draws is smoothed by Laplace's rule.
+    right (see `granted_bootstrap`), and the share of draws is smoothed by Laplace's rule.
 
     Cost is the FLOPs of one run, since those are the same on every machine and at every repeat
     while seconds are not; then the order of `arms`.
@@ -80,8 +80,7 @@ def decide(
     control = judged[-1] if judged[-1].name == CONTROL else None
     candidates = judged[:-1] if control and len(judged) > 1 else judged
 
-    imagined = grant_one_image_each([one.correct for one in judged])
-    accuracies = paired_bootstrap(imagined, draws, seed)
+    accuracies = granted_bootstrap([one.correct for one in judged], draws, seed)
     best_of_all = accuracies[:, : len(candidates)].max(axis=1)
     close = {
         one.name: never_certain(

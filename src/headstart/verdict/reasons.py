@@ -32,7 +32,7 @@ def reasons(decision: Decision) -> list[str]:
         found += _uncertain(decision, choice)
         found += _others(decision, choice)
         found += _choice_rising(choice)
-        found += [not_reached(decision, choice, one) for one in still_open(decision)]
+        found += _still_open(decision, choice)
         found += _compute(decision, choice)
         found += _control(decision)
     return found + list(_not_done(decision))
@@ -115,6 +115,17 @@ def _choice_rising(choice: Judged) -> Iterator[str]:
             f"{subject(choice.name)} was still rising after {choice.arm.cost.steps} steps: more "
             "steps may do better yet."
         )
+
+
+def _still_open(decision: Decision, choice: Judged) -> list[str]:
+    """Arms that had more to show: a sentence for one, and no more than one for many."""
+    arms = still_open(decision)
+    if len(arms) <= 1:
+        return [not_reached(decision, choice, one) for one in arms]
+    listed = ", ".join(
+        f"{one.name} {percent(one.value)}% in {one.arm.cost.steps} steps" for one in arms
+    )
+    return [f"Still rising or not finished, so more steps may bring them further: {listed}."]
 
 
 def _compute(decision: Decision, choice: Judged) -> Iterator[str]:
