@@ -142,7 +142,7 @@ def test_pixel_lift_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_without_mistakes_nothing_is_certain(tmp_path: Path) -> None:
     assert pixel_lift(right(30, 0), right(30, 0)) is None
-    lift = pixel_lift(right(30, 3), right(30, 0))
+    lift = pixel_lift(right(30, 6), right(30, 0))
     assert lift is not None
     assert (lift.value, lift.high) == (1.0, 1.0)
     assert lift.low < 0.9
