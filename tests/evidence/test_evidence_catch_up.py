@@ -76,8 +76,15 @@ def test_a_curve_is_followed_to_the_target() -> None:
 
 
 def test_the_same_question_has_the_same_answer() -> None:
-    assert ask(power(0.05)) == ask(power(0.05))
-    assert ask(power(0.05)) != ask(power(0.05), seed=1)
+    first, again, other = (ask(power(0.05), seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_the_seed_moves_the_answer_by_little() -> None:
+    found = [times(ask(power(0.03), reached=0.9245, images=4000, seed=seed)) for seed in range(5)]
+    low, value, high = np.std(np.log(found), axis=0)
+    assert value < 0.03
+    assert max(low, high) < 0.06
 
 
 def test_more_images_narrow_the_interval_and_widening_widens_it() -> None:

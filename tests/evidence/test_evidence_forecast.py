@@ -44,14 +44,15 @@ def by_brute_force(images: float) -> Any:
             log = -0.5 * ((beta - 0.6) / 0.4) ** 2 - 0.5 * ((logit + 2.5) / 1.5) ** 2
             for time, error in zip(TIMES, ERRORS, strict=True):
                 fitted = limit + (CHANCE - limit) * family.at(np.log(time) - tau, beta)
-                log = log + images * (error * np.log(fitted) + (1 - error) * np.log(1 - fitted))
+                seen = images * (time / 32) ** 0.5
+                log = log + seen * (error * np.log(fitted) + (1 - error) * np.log(1 - fitted))
             inside = np.argwhere(log > log.max() - 12)
             box = [
                 (axis[max(0, i - 1)], axis[min(len(axis) - 1, j + 1)])
                 for axis, i, j in zip(axes, inside.min(axis=0), inside.max(axis=0), strict=True)
             ]
         cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
-        weight = np.exp(log + images * 4) * cell
+        weight = np.exp(log + images * 1.9) * cell
         later = limit + (CHANCE - limit) * family.at(np.log(64) - tau, beta)
         weights.append(weight.sum())
         below.append(weight[later < 0.2].sum())

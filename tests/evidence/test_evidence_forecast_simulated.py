@@ -98,22 +98,13 @@ AS_DESIGNED = {1.5: 0.29, 2.0: 0.39, 4.0: 0.49, 8.0: 1.07}
 
 
 @pytest.mark.slow
-def test_forecasts_are_as_near_as_the_design_asks() -> None:
-    within = []
-    for horizon in (2.0, 4.0):
-        found = [one for kind in INSIDE for one in told(kind, horizon, 8)]
-        assert off(found, horizon) <= AS_DESIGNED[horizon]
-        within += held(found, horizon)
-    assert 0.7 <= np.mean(within) <= 0.95
-
-
-@pytest.mark.slow
 def test_forecasts_inside_and_outside_the_families() -> None:
     inside = {h: [one for kind in INSIDE for one in told(kind, h, 40)] for h in AS_DESIGNED}
     for horizon, error in AS_DESIGNED.items():
         assert off(inside[horizon], horizon) <= error
+        assert 0.7 <= np.mean(held(inside[horizon], horizon)) <= 0.95
     outside = {h: {kind: told(kind, h, 20) for kind in OUTSIDE} for h in (1.5, 2.0, 4.0)}
-    for horizon, error in {1.5: 0.4, 2.0: 0.6, 4.0: 1.1}.items():
+    for horizon, error in {1.5: 0.3, 2.0: 0.4, 4.0: 0.9}.items():
         assert off([one for kind in OUTSIDE for one in outside[horizon][kind]], horizon) <= error
 
     # What a factor fitted on the families and two strange kinds of curve does for the third.

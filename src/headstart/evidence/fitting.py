@@ -15,6 +15,7 @@ from headstart.evidence.fitting_posterior import PARAMETERS, Posterior, Sets
 
 Whole = npt.NDArray[np.int64]
 
+DISCOUNT = 0.5  # an evaluation at a quarter of the run counts for half of one at its end
 NOISE_PRIOR = 2.0  # evaluations that say "the noise is binomial"
 
 
@@ -97,13 +98,14 @@ def draw_curves(
     `errors` and `counts` are [sets, m]: at `times` [m], the sum of errors over runs, and how many
     runs it sums; each error is the share of `images` answered wrongly (binomial; `images` may be
     an effective number). Priors: beta ~ N(.6, .4), logit e_inf ~ N(-2.5, 1.5) below chance, tau
-    uniform in its logarithm. A family is drawn by its evidence, the probability that it gave to
-    the evaluations: by the chain rule that is how well it foretold each from those before it
-    (Dawid 1984, "prequential"), so no evaluation needs to be held out. The samples that are drawn
-    from are those of `fitting_posterior`.
+    uniform in its logarithm. No family is quite true, least of all over a long time, so an
+    evaluation counts for less the earlier it was (discounting: West and Harrison, "Bayesian
+    Forecasting and Dynamic Models", 1997). A family is drawn by its evidence, the probability
+    that it gave to the evaluations: by the chain rule that is how well it foretold each from those
+    before it (Dawid 1984, "prequential"), so no evaluation needs to be held out. The samples that
+    are drawn from are those of `fitting_posterior`.
     """
-    last = float(times[-1])
-    sets = Sets(np.log(times / last), images * errors, images * (counts - errors), chance)
+    sets = _sets(times, images * errors, images * counts, chance)
     samples = [Posterior(family, sets).samples(rng) for family in FAMILIES]
     log_weights = np.concatenate([one.log_weights for one in samples], axis=1)
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True)).cumsum(axis=1)
@@ -115,7 +117,7 @@ def draw_curves(
         for parts in zip(*(one.parameters for one in samples), strict=True)
     )
     family = chosen // (weights.shape[1] // len(FAMILIES))
-    return Drawn(chance, family, last * np.exp(log_tau), beta, limit)
+    return Drawn(chance, family, float(times[-1]) * np.exp(log_tau), beta, limit)
 
 
 def dispersion(evaluations: Evaluations, images: int, chance: float) -> float:
@@ -127,8 +129,7 @@ def dispersion(evaluations: Evaluations, images: int, chance: float) -> float:
     """
     times, mean = evaluations.times, evaluations.mean
     runs = evaluations.present.sum(axis=0)
-    wrong = images * (mean * runs)[None]
-    sets = Sets(np.log(times / times[-1]), wrong, images * runs - wrong, chance)
+    sets = _sets(times, images * (mean * runs)[None], images * runs[None], chance)
     best = math.inf
     for family in FAMILIES:
         fitted = Posterior(family, sets).fitted()[0]
@@ -136,3 +137,9 @@ def dispersion(evaluations: Evaluations, images: int, chance: float) -> float:
         noise = (fitted * (1 - fitted) + 1 / images) / images
         best = min(best, float((runs * (mean - fitted) ** 2 / noise).sum()))
     return (best + NOISE_PRIOR) / (max(len(times) - PARAMETERS, 0) + NOISE_PRIOR)
+
+
+def _sets(times: Floats, wrong: Floats, seen: Floats, chance: float) -> Sets:
+    log_times = np.log(times / times[-1])
+    weight = np.exp(DISCOUNT * log_times)
+    return Sets(log_times, weight * wrong, weight * (seen - wrong), chance)

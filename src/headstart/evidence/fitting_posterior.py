@@ -13,6 +13,7 @@ was evaluated, a lower limit and a slower fall look alike.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -26,8 +27,8 @@ LOG_TAU = (math.log(1e-4), math.log(30.0))
 BETA = (0.05, 2.5)
 PRIOR_BETA, PRIOR_LOGIT = NormalDist(0.6, 0.4), NormalDist(-2.5, 1.5)
 PARAMETERS = 3
-SAMPLES = 96  # of each set's own
-SHARED_SAMPLES, ROUNDS = 1000, 2  # of the mean of all sets
+SAMPLES = 64  # of each set's own
+SHARED_SAMPLES, ROUNDS = 600, 2  # of the mean of all sets
 OF_PRIOR = 6  # to every so many samples comes one of these points of the prior
 POINTS = 256
 WIDE = 1.3  # times a posterior's covariance, and
@@ -153,8 +154,10 @@ class Posterior:
         """[..., m]: the curves at the times of the evaluations."""
         limit = of.limit[..., None]
         log_x = self.sets.log_times - of.log_tau[..., None]
-        shape = self.family.at(log_x, of.beta[..., None])
-        return np.clip(limit + (self.sets.chance - limit) * shape, 1e-6, 1 - 1e-6)
+        errors = self.family.at(log_x, of.beta[..., None])
+        errors *= self.sets.chance - limit
+        errors += limit
+        return np.clip(errors, 1e-6, 1 - 1e-6, out=errors)
 
     def fitted(self) -> Floats:
         """[sets, m]: the curve of each mode at the times of the evaluations."""
@@ -258,6 +261,7 @@ def _log_mass(chance: float) -> float:
     return math.log(beta * PRIOR_LOGIT.cdf(math.log(chance / (1 - chance))))
 
 
+@functools.lru_cache(maxsize=16)
 def _spread_over_prior(chance: float) -> Parameters:
     """[POINTS]: a rank-one lattice with the plastic number's powers (Roberts 2018)."""
     steps = 1.2207440846057596 ** -np.arange(1.0, PARAMETERS + 1)
