@@ -100,7 +100,7 @@ def digest(images: Tensor) -> str:
 def seen(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """Both arms run for three steps, and everything they are shown is noted."""
     shown = {}
-    loss, batches = Classification.loss, ImageStore.batches
+    loss, reading = Classification.loss, ImageStore._read_ahead  # batches and crops come from it
     for name in ("fine-tune", "scratch"):
         note = shown[name] = Seen()
 
@@ -108,14 +108,14 @@ def seen(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             note.learned.append(digest(batch.images))
             return loss(self, model, batch)
 
-        def noted_batches(self: Any, order: Any, note: Seen = note) -> Any:
-            for raw in batches(self, order):
-                note.read.update(int(p) for p in raw.positions)
-                yield raw
+        def noted_reading(self: Any, order: Any, cut: Any, note: Seen = note) -> Any:
+            for positions, images in reading(self, order, cut):
+                note.read.update(positions.tolist())
+                yield positions, images
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Classification, "loss", noted_loss)
-            patch.setattr(ImageStore, "batches", noted_batches)
+            patch.setattr(ImageStore, "_read_ahead", noted_reading)
             unit = 3 if name == "fine-tune" else 1  # scratch takes three times its unit
             trial = Trial(named(name, setting.stages), seed=0, unit=unit, rate_factor=1.0)
             record = run(trial, setting, tmp_path_factory.mktemp(name), Hooks())
