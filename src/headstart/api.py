@@ -28,6 +28,7 @@ def compare(
     batch_size: int | None = None,
     schedule: str = "trapezoid",
     delta: float = 0.01,
+    race: bool | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     listener: Listener | None = None,
@@ -48,6 +49,8 @@ def compare(
         batch_size: images a step.
         schedule: ``"trapezoid"`` or ``"fixed-tail"`` (He et al. 2018).
         delta: differences in accuracy below it do not matter to you.
+        race: leave arms out that cannot matter any more, with the reason; by default where there
+            is a budget.
         seed: of the splits and of everything that is drawn.
         out: the study's folder; the same call with the same folder continues it.
         listener: told what happens meanwhile.
@@ -73,6 +76,7 @@ def compare(
         batch_size=batch_size,
         schedule=schedule,
         delta=delta,
+        race=race,
         seed=seed,
     )
     return conduct(asked, default_out(data) if out is None else Path(out), listener)

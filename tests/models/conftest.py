@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from headstart.backbones import load
 from headstart.data import ImageStore, make_splits, open_dataset
-from headstart.execution import Setting, Trial, fabric, run, unit_numbers
+from headstart.execution import Setting, Trial, fabric, run
 from headstart.records import read_predictions
 from headstart.strategies import named
 from headstart.tasks import Data
@@ -54,7 +54,7 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         schedule="trapezoid",
         extension_limit=1.0,
         fabric=fabric(),
-        duplicates=unit_numbers(len(dataset), []),
+        duplicates=np.arange(len(dataset)),
     )
     done: dict[str, Finished] = {}
 

@@ -42,6 +42,7 @@ from headstart.execution import Setting, Trial, fabric, run
 from headstart.records import read_predictions, read_trials
 from headstart.strategies import Strategy, named
 from headstart.study import judge, plan
+from headstart.study.runs import Ran
 from headstart.tasks import Classification, Data
 from headstart.training import Hooks
 
@@ -194,11 +195,11 @@ def test_rule_5_the_test_split_is_opened_once(
     asked = plan.StudyFile.read(folder)
     assert asked is not None
     study = plan.prepare(asked.asked, folder)
-    judge.judge(study, {})
+    judge.judge(study, Ran())
     assert times == []  # it has been opened: judging anew reads what was found then
     (folder / "test.json").unlink()
-    judge.judge(study, {})
-    judge.judge(study, {})
+    judge.judge(study, Ran())
+    judge.judge(study, Ran())
     assert times == [1]
     assert json.loads((folder / "test.json").read_text()) == opened
 

@@ -20,7 +20,7 @@ from headstart.strategies import NAMES, Strategy, choose, defaults
 from headstart.study import ArmPlan, Question, parse_budget, plan, question_from
 from headstart.study.plan import MINIMUM_UNIT, MOST_SEEDS, RESERVE, sweep_trials
 from headstart.study.question import StudyFile, require_same
-from headstart.study.run import best_factor
+from headstart.study.runs import best_factor
 
 STAGES = ("stem", "one", "two", "three", "four")
 

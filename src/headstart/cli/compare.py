@@ -18,6 +18,7 @@ from headstart.cli.options import (
     ImageSize,
     Json,
     Out,
+    Race,
     Schedule,
     ScheduleOption,
     Seed,
@@ -56,6 +57,7 @@ def compare(
     batch_size: BatchSize = None,
     schedule: ScheduleOption = Schedule.trapezoid,
     delta: Delta = 0.01,
+    race: Race = None,
     seed: Seed = 0,
     out: Out = None,
     as_json: Json = False,
@@ -72,6 +74,7 @@ def compare(
         "batch_size": batch_size,
         "schedule": str(schedule),
         "delta": delta,
+        "race": race,
         "seed": seed,
         "out": out,
     }

@@ -45,6 +45,13 @@ Json = Annotated[bool, typer.Option("--json", help="The result on standard outpu
 ScheduleOption = Annotated[Schedule, typer.Option(help="Shape of the learning rate.")]
 Delta = Annotated[float, typer.Option(help="Differences in accuracy below it do not matter.")]
 Seed = Annotated[int, typer.Option(help="Of the splits and everything drawn.")]
+Race = Annotated[
+    bool | None,
+    typer.Option(
+        help="Leave arms out that cannot matter any more. Default: where there is a --budget.",
+        show_default=False,
+    ),
+]
 Strategies = Annotated[
     str | None,
     typer.Option(

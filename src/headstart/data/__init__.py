@@ -7,7 +7,7 @@ from headstart.data.opening import open_dataset
 from headstart.data.preprocessing import Interpolation, Preprocessing
 from headstart.data.reading import resize_for
 from headstart.data.shapes import draw_shapes
-from headstart.data.splits import Splits, make_splits, nested_subsets
+from headstart.data.splits import Splits, make_splits, nested_subsets, units
 from headstart.data.store import ImageStore, RawBatch
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "normalize",
     "open_dataset",
     "resize_for",
+    "units",
 ]

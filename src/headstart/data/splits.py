@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.dataset import Dataset, Indices
-from headstart.data.duplicates import join, near_duplicates
+from headstart.data.duplicates import join
 from headstart.errors import HeadstartError
 
 NAMES = ("train", "validation", "test")
@@ -126,15 +126,19 @@ def _warnings(dataset: Dataset, place: Indices) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _units(dataset: Dataset, pool: Indices) -> Indices:
-    """[len(pool)] which images of `pool` stay together: groups and duplicates, joined."""
-    sets: list[Iterable[int]] = list(near_duplicates(dataset))
+def units(dataset: Dataset) -> Indices:
+    """[n] a number that images which stay together share: groups and near-duplicates, joined."""
+    sets: list[Iterable[int]] = list(dataset.duplicates)
     if dataset.groups is not None:
         order = np.argsort(dataset.groups, kind="stable")
         bounds = np.flatnonzero(np.diff(dataset.groups[order])) + 1
         sets += [part.tolist() for part in np.split(order, bounds) if len(part) > 1]
-    units = join(len(dataset), sets)[pool]
-    return np.unique(units, return_inverse=True)[1].astype(np.int64)
+    return join(len(dataset), sets)
+
+
+def _units(dataset: Dataset, pool: Indices) -> Indices:
+    """[len(pool)] which images of `pool` stay together, counted from 0."""
+    return np.unique(units(dataset)[pool], return_inverse=True)[1].astype(np.int64)
 
 
 def _assign(units: Indices, labels: Indices, shares: dict[int, float], seed: int) -> Indices:

@@ -3,8 +3,9 @@
 from headstart.execution.costs import Costs, measure_costs
 from headstart.execution.machine import fabric, machine, versions
 from headstart.execution.probing import reads_pretrained, run_probe
-from headstart.execution.setting import Setting, digest_of, unit_numbers
-from headstart.execution.trials import Trial, run
+from headstart.execution.setting import Setting, digest_of, trial_folder
+from headstart.execution.trial import Trial, planned_flops
+from headstart.execution.trials import run
 
 __all__ = [
     "Costs",
@@ -14,9 +15,10 @@ __all__ = [
     "fabric",
     "machine",
     "measure_costs",
+    "planned_flops",
     "reads_pretrained",
     "run",
     "run_probe",
-    "unit_numbers",
+    "trial_folder",
     "versions",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from headstart.strategies.table import TRIAL
 from headstart.tasks import Data, begin
 from headstart.training import Activations
 
-CODE_VERSION = 2  # raised when a change of the code changes what a trial gives
+CODE_VERSION = 3  # raised when a change of the code changes what a trial gives
 
 
 @dataclass
@@ -209,11 +208,3 @@ def weights_of(start: str, study: Path) -> str:
 def trial_folder(study: Path, key: str) -> Path:
     """Where a trial's records lie."""
     return study / "trials" / key
-
-
-def unit_numbers(count: int, groups: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
-    """A number for each image that images of one group share."""
-    numbers = np.arange(count, dtype=np.int64)
-    for group in groups:
-        numbers[list(group)] = min(group)
-    return numbers

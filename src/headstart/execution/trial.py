@@ -66,6 +66,15 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
     )
 
 
+def planned_flops(trial: Trial, setting: Setting) -> float:
+    """FLOPs of all steps of a trial, every image computed: what an arm will cost at most."""
+    plan = recipe(trial, setting)
+    return sum(
+        plan.step_flops(number, 0) * round(phase.steps * trial.unit)
+        for number, phase in enumerate(plan.phases)
+    )
+
+
 def _file_digests(strategy: Strategy) -> list[str]:
     """SHA-256 of each weights file that the strategy starts from (rule 11)."""
     files = sorted(strategy.starts - {"pretrained", "random"})

@@ -38,6 +38,7 @@ from headstart.training import (
     DivergedError,
     Hooks,
     Keeping,
+    PausedError,
     Recipe,
     StoppedError,
     checkpoint,
@@ -51,7 +52,8 @@ __all__ = ["Trial", "fits_classifier", "run", "set_classifier"]
 def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecord:
     """The trial's record: read where it is finished, resumed where it was begun, else run.
 
-    Raises StoppedError when the user asks to stop; a trial that fails is recorded as failed.
+    Raises StoppedError when the user asks to stop, or PausedError where `hooks.pauses` says so,
+    with the answers of the last evaluation on disk; a trial that fails is recorded as failed.
     """
     folder = trial_folder(study, trial.key(setting.protocol))
     record = read_trial(folder)
@@ -116,12 +118,14 @@ def _prepare(trial: Trial, setting: Setting) -> _Start:
     begun = time.perf_counter()
     strategy = trial.strategy
     chain = setting.begin(strategy, trial.seed)
-    fit, seconds = None, 0.0
+    fit = None
     if strategy.head != "new" and strategy.trains and strategy.batchnorm == "live":
         fit = _solve_with_live_statistics(trial, setting, chain)
     elif strategy.head != "new":
         # Codes are extracted once for many arms, but each is billed as if it had been alone.
-        seconds = setting.codes(strategy, trial.seed, chain).seconds
+        asked = time.perf_counter()
+        codes = setting.codes(strategy, trial.seed, chain)
+        begun += time.perf_counter() - asked - codes.seconds
         fit = setting.fit_head(strategy, trial.seed, chain)
     classes = len(setting.data.dataset.classes)
     chain.replace_classifier(classes, strategy.drawing_seed(trial.seed))
@@ -133,8 +137,8 @@ def _prepare(trial: Trial, setting: Setting) -> _Start:
     if fit is not None and fits_classifier(strategy):
         set_classifier(chain, fit.head)
     chain = chain.to(memory_format=torch.channels_last)
-    seconds = max(seconds, time.perf_counter() - begun)
     passes = 0 if fit is None else 1
+    seconds = time.perf_counter() - begun
     return _Start(chain, fit, setting.training_passes(passes, seconds))
 
 
@@ -218,7 +222,12 @@ def _train(
         write_trial(folder, record)
     activations = activations_for(setting, plan, chain, keeping, folder)
     task = _task(trial, setting, chain, activations)
-    outcome = train(chain, task, plan, folder, setting.fabric, hooks)
+    try:
+        outcome = train(chain, task, plan, folder, setting.fabric, hooks)
+    except PausedError:
+        if task.latest is not None:
+            write_predictions(folder, task.latest)
+        raise
     if trial.role == "trial":
         # A run ends with an evaluation, of the very weights that it leaves in the network.
         assert task.latest is not None

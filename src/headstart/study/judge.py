@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -35,6 +34,7 @@ from headstart.study.plan import Study
 from headstart.study.profile import measure, network_for_looking
 from headstart.study.profile import profile as profile_of
 from headstart.study.question import ArmPlan
+from headstart.study.runs import Ran
 from headstart.tasks import measures
 from headstart.verdict.answer import StudyAnswer, answer
 from headstart.verdict.decide import decide
@@ -43,10 +43,10 @@ THUMBNAIL = 160  # pixels, longer side
 SHOWN_MISTAKES = 24
 
 
-def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
+def judge(study: Study, ran: Ran) -> StudyAnswer:
     """Read the records and write everything that a finished or stopped study leaves.
 
-    `notes` says, by arm, why something was not run.
+    `ran` says what became of the plan.
 
     The test split is opened once, for the arm that was chosen, and only when every arm is done
     or explained; its result is kept in test.json.
@@ -55,7 +55,7 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
     gathered = gather(
         study.folder,
         study.resolved.protocol,
-        [_planned(arm, notes, published=published) for arm in study.resolved.arms],
+        [_planned(arm, ran, published=published) for arm in study.resolved.arms],
         pretraining=PretrainingCost(forward_flops=_pretraining_flops(study)),
     )
     sources = {arm.strategy.name: arm.strategy.sources for arm in study.resolved.arms}
@@ -89,15 +89,17 @@ def judge(study: Study, notes: Mapping[str, str]) -> StudyAnswer:
     return result
 
 
-def _planned(arm: ArmPlan, notes: Mapping[str, str], *, published: bool) -> PlannedArm:
+def _planned(arm: ArmPlan, ran: Ran, *, published: bool) -> PlannedArm:
     """What was meant to run; what weights from a file cost is not known (`published` False)."""
-    said = [note for note in (arm.note, notes.get(arm.strategy.name)) if note]
+    name = arm.strategy.name
+    left_out = ran.left_out.get(name)
+    said = [note for note in (arm.note, ran.notes.get(name), left_out) if note]
     return PlannedArm(
-        strategy=arm.strategy.name,
-        seeds=tuple(arm.seeds),
+        strategy=name,
+        seeds=tuple(ran.seeds.get(name, arm.seeds)),
         start_pretrained=published and starts_pretrained({"start": arm.strategy.start}),
         note="; ".join(said) or None,
-        state=arm.state,
+        state="pruned" if left_out else arm.state,
     )
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.backbones import load
-from headstart.data import Dataset, ImageStore, Splits, make_splits, near_duplicates, open_dataset
+from headstart.data import Dataset, ImageStore, Splits, make_splits, open_dataset, units
 from headstart.errors import HeadstartError
-from headstart.execution import Costs, Setting, Trial, fabric, measure_costs, unit_numbers
+from headstart.execution import Costs, Setting, Trial, fabric, measure_costs
 from headstart.features import average_names, code_stages
 from headstart.features.cache import Cache
 from headstart.features.engine_choice import choose_engine
@@ -118,7 +117,7 @@ def _setting(asked: Question, dataset: Dataset, splits: Splits, folder: Path) ->
         schedule=asked.schedule,
         extension_limit=WITHOUT_BUDGET if asked.budget_seconds is None else WITH_BUDGET,
         fabric=device,
-        duplicates=_units(dataset),
+        duplicates=units(dataset),
         folder=folder,
     )
 
@@ -131,13 +130,6 @@ def _engine(setting: Setting) -> str:
     images = len(setting.data.training) + len(setting.data.splits.validation)
     names = average_names(code_stages(chain))
     return choose_engine(chain, names, setting.data.image_size, images, setting.cache)
-
-
-def _units(dataset: Dataset) -> npt.NDArray[np.int64]:
-    groups = [list(group) for group in near_duplicates(dataset)]
-    if dataset.groups is not None:
-        groups += [np.flatnonzero(dataset.groups == g).tolist() for g in np.unique(dataset.groups)]
-    return unit_numbers(len(dataset), groups)
 
 
 def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict[str, str]]:

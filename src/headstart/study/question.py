@@ -34,6 +34,12 @@ class Question(BaseModel):
     schedule: Literal["trapezoid", "fixed-tail"] = "trapezoid"
     delta: float = Field(0.01, gt=0, lt=1)  # differences below it do not matter to the user
     seed: int = Field(0, ge=0)  # of the splits and of everything drawn
+    race: bool | None = None  # leave arms out that cannot matter; None: where there is a budget
+
+    @property
+    def races(self) -> bool:
+        """Whether arms may be left out before their last step."""
+        return self.budget_seconds is not None if self.race is None else self.race
 
 
 class ArmPlan(BaseModel):

@@ -4,7 +4,15 @@ from headstart.training import batches, checkpoint
 from headstart.training.activations import Activations, FromCut, below
 from headstart.training.keeping import Keeping
 from headstart.training.loop import train
-from headstart.training.recipe import DivergedError, Hooks, Outcome, Recipe, StoppedError, Task
+from headstart.training.recipe import (
+    DivergedError,
+    Hooks,
+    Outcome,
+    PausedError,
+    Recipe,
+    StoppedError,
+    Task,
+)
 
 __all__ = [
     "Activations",
@@ -13,6 +21,7 @@ __all__ = [
     "Hooks",
     "Keeping",
     "Outcome",
+    "PausedError",
     "Recipe",
     "StoppedError",
     "Task",

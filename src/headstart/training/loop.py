@@ -26,6 +26,7 @@ from headstart.training.recipe import (
     DivergedError,
     Hooks,
     Outcome,
+    PausedError,
     Recipe,
     StoppedError,
     Task,
@@ -39,12 +40,15 @@ def train(
 
     Raises:
         StoppedError: `hooks.stop_requested` answered yes; the state is saved.
+        PausedError: so did `hooks.pauses`, after an evaluation that was not the last.
         DivergedError: the loss was not finite twice.
     """
     run = _Run(chain, task, recipe, folder, fabric, hooks)
     run.begin()
     while not run.finished:
         run.segment()
+        if not run.finished and hooks.pauses(run.step, run.pace.planned):
+            raise PausedError(run.ledger)
     return run.end()
 
 

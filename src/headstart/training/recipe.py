@@ -81,6 +81,7 @@ class Hooks:
     on_step: Callable[[int, int], None] = lambda step, planned: None
     may_extend: Callable[[float], bool] = lambda seconds: True  # seconds this run has taken
     stop_requested: Callable[[], bool] = lambda: False
+    pauses: Callable[[int, int], bool] = lambda step, planned: False  # asked at each evaluation
 
 
 @dataclass
@@ -101,6 +102,10 @@ class StoppedError(Exception):
     def __init__(self, ledger: Ledger | None = None) -> None:
         super().__init__()
         self.ledger = ledger or Ledger()  # what the run had spent
+
+
+class PausedError(StoppedError):
+    """`Hooks.pauses` said yes at an evaluation; the state is saved and the run may go on later."""
 
 
 class DivergedError(Exception):

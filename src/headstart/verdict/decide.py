@@ -9,6 +9,7 @@ import numpy as np
 
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.statistics import granted_bootstrap
+from headstart.strategies import CONTROL
 from headstart.verdict import reasons, wording
 from headstart.verdict.decision import (
     ROUNDING,
@@ -19,8 +20,6 @@ from headstart.verdict.decision import (
     compare,
     never_certain,
 )
-
-CONTROL = "frozen-random"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""A race: arms run a part of their steps at a time, and those that cannot matter go no further."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from headstart.evidence.fitting import Curve
+from headstart.execution import planned_flops
+from headstart.records import read_curve, read_predictions, write_json, write_trial
+from headstart.study.plan import Study
+from headstart.study.question import ArmPlan
+from headstart.study.runs import Runs
+from headstart.verdict.racing import RUNGS, LeftOut, Standing, left_out, worth_repeating
+
+FILE = "race.json"  # every judgement: one that was made stands, whatever is known later
+
+
+def racing_arms(study: Study, arms: Sequence[ArmPlan]) -> list[ArmPlan]:
+    """The arms that may be left out part of the way: none whose weights another one begins with.
+
+    Nor one that begins with another's: both belong to an experiment that is wanted whole.
+    """
+    if not study.asked.races:
+        return []
+    begun_with = {source for arm in arms for source in arm.strategy.sources}
+    return [
+        arm
+        for arm in arms
+        if arm.strategy.trains and not arm.strategy.sources and arm.strategy.name not in begun_with
+    ]
+
+
+def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
+    """Run the `raced` ones of `arms` from rung to rung, each against all of `arms`.
+
+    All of them are judged at the same moment, before any goes on. What is left out is so for one
+    seed; the others' further seeds come last, where they can change the answer.
+    """
+    study = runs.study
+    alive = list(raced)
+    for share, goal in zip((0.0, *RUNGS), (*RUNGS, 1.0), strict=True):
+        judged = _judged(study.folder, share)
+        if judged is None:
+            judged = _judge(runs, arms, alive, share)
+        runs.ran.left_out |= {name: why.reason for name, why in judged.items()}
+        _mark(runs, [arm for arm in alive if arm.strategy.name in judged])
+        alive = [arm for arm in alive if arm.strategy.name not in judged]
+        for arm in alive:
+            runs.to(arm, arm.seeds[0], goal)
+    finished = [one for arm in arms if (one := _standing(runs, arm)) and one.correct is not None]
+    repeated = worth_repeating(finished, delta=study.asked.delta, seed=study.asked.seed)
+    for arm in alive:
+        if arm.strategy.name in repeated:
+            for seed in arm.seeds[1:]:
+                runs.to(arm, seed)
+        else:
+            runs.ran.seeds[arm.strategy.name] = arm.seeds[:1]
+
+
+def _judge(
+    runs: Runs, arms: Sequence[ArmPlan], alive: Sequence[ArmPlan], share: float
+) -> dict[str, LeftOut]:
+    """Which arms go no further than `share` of their steps; written down before it is acted on."""
+    study = runs.study
+    field = [_standing(runs, arm) for arm in arms]
+    names = {arm.strategy.name for arm in alive}
+    judged = {}
+    for one in field:
+        if one.name in names and not (one.taken and one.taken >= one.steps):
+            why = left_out(one, field, delta=study.asked.delta, seed=study.asked.seed)
+            if why is not None:
+                judged[one.name] = why
+    _write(study.folder, share, judged)
+    return judged
+
+
+def _standing(runs: Runs, arm: ArmPlan) -> Standing:
+    """An arm as its first run has left it."""
+    setting, strategy = runs.study.setting, arm.strategy
+    found = runs.record(arm, arm.seeds[0])
+    steps = round(strategy.steps * arm.unit)
+    scratch = strategy.starts == {"random"} and strategy.trains
+    if found is None:
+        return Standing(strategy.name, float("inf"), steps, scratch)
+    record, folder = found
+    predictions = read_predictions(folder)
+    if predictions is None or record.state == "failed":
+        return Standing(strategy.name, float("inf"), steps, scratch)
+    points = read_curve(folder)
+    trial = runs.trial(arm, arm.seeds[0])
+    assert trial is not None
+    return Standing(
+        name=strategy.name,
+        flops=planned_flops(trial, setting) if strategy.trains else record.ledger.flops,
+        steps=steps,
+        scratch=scratch,
+        taken=points[-1].step,
+        curve=Curve([p.step for p in points], [1 - p.accuracy for p in points]),
+        correct=predictions.correct[None],
+    )
+
+
+def _mark(runs: Runs, arms: Sequence[ArmPlan]) -> None:
+    """Say in the records of runs that go no further that they do not."""
+    for arm in arms:
+        found = runs.record(arm, arm.seeds[0])
+        if found is not None and found[0].state != "pruned":
+            record, folder = found
+            write_trial(folder, record.model_copy(update={"state": "pruned"}))
+
+
+def _judged(folder: Path, share: float) -> dict[str, LeftOut] | None:
+    """What was judged at `share` before; None where nothing was yet."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    rungs = json.loads(path.read_text(encoding="utf-8"))
+    found = rungs.get(f"{share:.3g}")
+    return None if found is None else {name: LeftOut(**one) for name, one in found.items()}
+
+
+def _write(folder: Path, share: float, judged: dict[str, LeftOut]) -> None:
+    path = folder / FILE
+    rungs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rungs[f"{share:.3g}"] = {name: asdict(one) for name, one in judged.items()}
+    write_json(path, rungs)

@@ -1,0 +1,174 @@
+"""The runs of a study: what an arm needs, each run at most once, under the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstart.execution import Trial, run, trial_folder
+from headstart.records import TrialRecord, read_curve, read_trial, read_trials
+from headstart.records_probe import read_probe_record
+from headstart.strategies import Strategy, defaults
+from headstart.strategies.table import ARM, TRIAL
+from headstart.study.listener import Listener
+from headstart.study.plan import Study, sweep_trials
+from headstart.study.question import ArmPlan
+from headstart.training import Hooks, PausedError, StoppedError
+
+OVERRUN = 1.1  # x the budget that a run may be expected to end at before it is not begun
+
+
+@dataclass
+class Ran:
+    """What became of the plan, beside the records."""
+
+    notes: dict[str, str] = field(default_factory=dict)  # by arm: why something was not run
+    left_out: dict[str, str] = field(default_factory=dict)  # by arm: why it went no further
+    seeds: dict[str, list[int]] = field(default_factory=dict)  # of arms that ran fewer than planned
+
+
+class Runs:
+    """The runs of a study: each arm's sweep, then its trials."""
+
+    def __init__(self, study: Study, listener: Listener) -> None:
+        self.study, self.listener = study, listener
+        self.ran = Ran()
+        self._trained: dict[tuple[str, int], str] = {}  # strategy and seed: the finished trial
+        self._factors: dict[str, float | None] = {}  # of the rate, by strategy
+
+    def whole(self, arm: ArmPlan) -> None:
+        """Everything that was planned for an arm."""
+        for seed in arm.seeds:
+            if not self.to(arm, seed):
+                return
+
+    def to(self, arm: ArmPlan, seed: int, share: float = 1.0) -> bool:
+        """Bring an arm's run to `share` of its steps or further; False where it cannot begin.
+
+        Why not is noted then.
+        """
+        trial = self.trial(arm, seed)
+        if trial is None:
+            return False
+        if share < 1 and self._is_at(arm, seed, share):
+            return True
+        several = f"seed {seed}" if len(arm.seeds) > 1 else ""
+        part = f"to {share:.0%}" if share < 1 else ""
+        self.listener.on_arm(arm, f"{several} {part}".strip())
+        left = len(arm.seeds) - arm.seeds.index(seed) - 1
+        try:
+            record = self._run(arm, trial, left, share)
+        except PausedError:
+            return True
+        if record is not None and record.state == "done":
+            self._trained[arm.strategy.name, seed] = record.key
+        return record is not None
+
+    def trial(self, arm: ArmPlan, seed: int) -> Trial | None:
+        """The arm's trial with this seed, once the sweep has chosen its rate."""
+        name = arm.strategy.name
+        begun = _begun(arm.strategy, seed, self._trained)
+        if begun.sources:
+            why = f"it begins with the weights of {begun.sources[0]}, which were not trained"
+            self.ran.notes[name] = why
+            return None
+        if name not in self._factors:
+            records = self._sweep(arm, begun)
+            if records is None:
+                return None
+            self._factors[name] = best_factor(records)
+        return Trial(begun, seed, arm.unit, self._factors[name])
+
+    def record(self, arm: ArmPlan, seed: int) -> tuple[TrialRecord, Path] | None:
+        """What the arm's run has left so far, and its folder; None before it has begun."""
+        if arm.strategy.trains and arm.strategy.name not in self._factors:
+            return None
+        trial = self.trial(arm, seed)
+        assert trial is not None
+        folder = trial_folder(self.study.folder, trial.key(self.study.setting.protocol))
+        record = read_trial(folder)
+        return None if record is None else (record, folder)
+
+    def _is_at(self, arm: ArmPlan, seed: int, share: float) -> bool:
+        found = self.record(arm, seed)
+        if found is None or found[0].state == "running":  # killed: its last evaluation may be lost
+            return False
+        points = read_curve(found[1])
+        return bool(points) and points[-1].step >= share * found[0].planned_steps
+
+    def _sweep(self, arm: ArmPlan, begun: Strategy) -> list[TrialRecord] | None:
+        """The short runs that choose the rate; none where nothing has one."""
+        records = []
+        for trial in sweep_trials(arm, begun):
+            self.listener.on_arm(arm, f"rate x {trial.rate_factor:.2g}")
+            record = self._run(arm, trial, len(arm.seeds))
+            if record is None:  # rule 3: no arm is tuned on fewer runs than another
+                return None
+            records.append(record)
+        return records
+
+    def _run(self, arm: ArmPlan, trial: Trial, left: int, share: float = 1.0) -> TrialRecord | None:
+        """Run one trial, unless the budget is spent; `left` more of this arm's runs will follow."""
+        study, listener = self.study, self.listener
+        key = trial.key(study.setting.protocol)
+        before = {r.key: r for r in read_trials(study.folder)}
+        finished = key in before and before[key].state in ("done", "failed")
+        spent = seconds_spent(study, [r for r in before.values() if r.key != key])
+        budget = study.asked.budget_seconds
+        if not finished and is_spent(study, spent):
+            why = f"the budget of {budget or 0:.0f} s was spent before it"
+            self.ran.notes[arm.strategy.name] = why
+            return None
+        mean = (arm.seconds or 0.0) / max(1, len(arm.seeds))
+
+        def may_extend(seconds: float) -> bool:
+            return budget is None or spent + seconds * 1.2 + left * mean < 0.95 * budget
+
+        hooks = Hooks(
+            on_point=listener.on_point,
+            on_step=listener.on_step,
+            may_extend=may_extend,
+            stop_requested=listener.stop_requested,
+            pauses=lambda step, planned: share < 1 and step >= share * planned,
+        )
+        if listener.stop_requested():
+            raise StoppedError
+        record = run(trial, study.setting, study.folder, hooks)
+        listener.on_record(record)
+        return record
+
+
+def _begun(strategy: Strategy, seed: int, trained: Mapping[tuple[str, int], str]) -> Strategy:
+    """The strategy with the trials of this seed in the place of the arms that it begins with.
+
+    A trial's key stands for its weights, since it is a hash of all that they depend on.
+    """
+    keys = {name: trained.get((name, seed)) for name in strategy.sources}
+    return strategy.beginning({ARM + name: TRIAL + key for name, key in keys.items() if key})
+
+
+def best_factor(records: Sequence[TrialRecord]) -> float | None:
+    """The rate factor of the sweep run with the least validation loss.
+
+    A run that diverged has none; where all did, the lowest rate is taken.
+    """
+    if not records:
+        return None
+    finished = [r for r in records if r.loss is not None]
+    if not finished:
+        return min(defaults.SWEEP)
+    return min(finished, key=lambda r: (r.loss, r.rate_factor)).rate_factor
+
+
+def seconds_spent(study: Study, trials: Sequence[TrialRecord]) -> float:
+    """Wall-clock seconds of the plan, the probe profile and these trials."""
+    probe = read_probe_record(study.folder, study.setting.protocol)
+    profiled = 0.0 if probe is None else probe.wall_seconds
+    return study.resolved.planning_seconds + profiled + sum(r.wall_seconds for r in trials)
+
+
+def is_spent(study: Study, seconds: float) -> bool:
+    """Whether nothing more is to be begun after so many seconds."""
+    budget = study.asked.budget_seconds
+    return budget is not None and seconds > OVERRUN * budget

@@ -1,0 +1,103 @@
+"""Which arms a race leaves out before their last step, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headstart.evidence.fitting import Curve
+from headstart.evidence.race import chance_of_room, chance_to_exceed, chance_to_reach
+from headstart.evidence.statistics import Correct, grant_one_image_each, paired_bootstrap
+from headstart.strategies import CONTROL
+from headstart.verdict.wording import chance, percent, points
+
+RUNGS = (0.1, 1 / 3)  # of an arm's steps: where it may be left out
+HOPELESS = 0.05  # chance of mattering below which an arm is left out
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """An arm on its way, or at its end."""
+
+    name: str
+    flops: float  # of its whole run
+    steps: int  # of its whole run; 0 where a head is solved
+    scratch: bool = False  # all of it begins at random
+    taken: int = 0  # steps until now
+    curve: Curve | None = None  # errors until now, step 0 among them
+    correct: Correct | None = None  # [1, n] present answers; None before it has begun
+
+    @property
+    def accuracy(self) -> float:
+        """On the validation images, now."""
+        assert self.correct is not None
+        return float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Why an arm does not go on."""
+
+    probability: float  # that it would have mattered
+    reason: str
+
+
+def left_out(
+    arm: Standing, field: Sequence[Standing], *, delta: float, seed: int = 0
+) -> LeftOut | None:
+    """Whether `arm` goes no further, given all arms of the race; None: it goes on.
+
+    It does where the chance that it matters is under 5%. An arm matters that would be chosen: one
+    that is dearer than the most accurate of the others if it ends over `delta` better; a cheaper
+    one if it ends within `delta`. Training from scratch matters if it ends within `delta`,
+    whatever it costs, because when it catches up is what is asked; and it is judged by a straight
+    line, which no curve that flattens falls below (see `chance_to_reach`). Plain successive
+    halving would leave it out for having begun behind.
+    """
+    others = [
+        one for one in field if one.name not in (arm.name, CONTROL) and one.correct is not None
+    ]
+    if not others:
+        return None
+    best = max(others, key=lambda one: (one.accuracy, -one.flops))
+    assert best.correct is not None
+    if arm.correct is None or arm.curve is None:
+        return _not_begun(best, delta, seed)
+    dearer = arm.flops > best.flops and not arm.scratch
+    margin = delta if dearer else -delta
+    judge = chance_to_reach if arm.scratch else chance_to_exceed
+    p = judge(arm.curve, arm.steps, arm.correct, best.correct, margin, seed=seed)
+    if p is None or p >= HOPELESS:
+        return None
+    goal = f"end more than {points(delta)} above" if dearer else f"come within {points(delta)} of"
+    how = ", were it to go on as fast as now," if arm.scratch else ""
+    return LeftOut(
+        p,
+        f"left out after {arm.taken} of {arm.steps} steps at {percent(arm.accuracy)}%: it "
+        f"would{how} {goal} {best.name} ({percent(best.accuracy)}%) with a chance of {chance(p)}",
+    )
+
+
+def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -> set[str]:
+    """Names of the arms that may be within `delta` of the most accurate: others cannot be chosen.
+
+    Their further seeds would make an answer surer that nobody waits for.
+    """
+    answers = [one.correct for one in field if one.correct is not None]
+    if not answers:
+        return set()
+    accuracies = paired_bootstrap(grant_one_image_each(answers), seed=seed)
+    close = (accuracies >= accuracies.max(axis=1, keepdims=True) - delta).mean(axis=0)
+    return {one.name for one, p in zip(field, close, strict=True) if p >= HOPELESS}
+
+
+def _not_begun(best: Standing, delta: float, seed: int) -> LeftOut | None:
+    assert best.correct is not None
+    p = chance_of_room(best.correct, delta, seed=seed)
+    if p >= HOPELESS:
+        return None
+    return LeftOut(
+        p,
+        f"not run: {best.name} gets {percent(best.accuracy)}% right, so the chance that anything "
+        f"is more than {points(delta)} better is {chance(p)}",
+    )

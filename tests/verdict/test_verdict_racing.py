@@ -1,0 +1,75 @@
+"""Which arms go no further, and what is said of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from headstart.evidence.fitting import Curve
+from headstart.verdict.racing import LeftOut, Standing, left_out, worth_repeating
+
+DELTA = 0.01
+
+
+def answers(error: float, images: int = 1000) -> np.ndarray[Any, Any]:
+    """[1, images], wrong on the hardest images first."""
+    return ((np.arange(images) * 0.618034) % 1 >= error)[None]
+
+
+def arm(name: str, flops: float, errors: list[float], **more: Any) -> Standing:
+    steps = [float(20 * k) for k in range(len(errors))]
+    return Standing(
+        name, flops, 300, taken=int(steps[-1]), curve=Curve(steps, errors),
+        correct=answers(errors[-1]), **more,
+    )  # fmt: skip
+
+
+LINEAR = Standing("linear", 1.0, 0, correct=answers(0.1))
+CLOSE = [0.3, 0.12, 0.105, 0.105, 0.105, 0.105]
+FLAT = [0.3, 0.12, 0.12, 0.12, 0.12, 0.12]
+
+
+def why(one: Standing, *others: Standing) -> LeftOut:
+    found = left_out(one, [one, *others], delta=DELTA)
+    assert found is not None
+    return found
+
+
+def test_a_dearer_arm_must_end_better_and_a_cheaper_one_as_good() -> None:
+    best = replace(LINEAR, flops=10.0)
+    assert left_out(arm("partial", 5.0, CLOSE), [best], delta=DELTA) is None  # cheaper, as good
+    found = why(arm("fine-tune", 50.0, FLAT), best)
+    assert found.probability < 0.05
+    assert found.reason.startswith(
+        "left out after 100 of 300 steps at 88.0%: it would end more than 1 point above linear "
+        "(90.0%) with a chance of"
+    )
+
+
+def test_scratch_is_left_out_by_its_line_alone() -> None:
+    slow = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+    assert left_out(arm("scratch", 90.0, slow, scratch=True), [LINEAR], delta=DELTA) is None
+    levelled = [0.9, 0.7, 0.62, 0.6, 0.6, 0.6]
+    found = why(arm("scratch", 90.0, levelled, scratch=True), LINEAR)
+    assert "were it to go on as fast as now, come within 1 point of linear" in found.reason
+
+
+def test_where_there_is_no_room_nothing_is_begun() -> None:
+    perfect = replace(LINEAR, correct=answers(0.0))
+    found = why(Standing("fine-tune", 50.0, 300), perfect)
+    assert found.reason.startswith("not run: linear gets 100.0% right")
+    assert left_out(Standing("fine-tune", 50.0, 300), [LINEAR], delta=DELTA) is None
+
+
+def test_the_control_and_the_arm_itself_are_no_rivals() -> None:
+    control = Standing("frozen-random", 1.0, 0, correct=answers(0.0))
+    alone = arm("fine-tune", 50.0, FLAT)
+    assert left_out(alone, [alone, control], delta=DELTA) is None
+
+
+def test_further_seeds_are_for_arms_that_may_be_chosen() -> None:
+    field = [LINEAR, arm("fine-tune", 50.0, [0.2, 0.1]), arm("scratch", 90.0, [0.9, 0.4])]
+    assert worth_repeating(field, delta=DELTA) == {"linear", "fine-tune"}
+    assert worth_repeating([], delta=DELTA) == set()
