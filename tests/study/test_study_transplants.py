@@ -28,7 +28,8 @@ from headstart.execution import Costs, Trial
 from headstart.records import TrialRecord, read_trials
 from headstart.strategies import choose, named
 from headstart.study import Listener, Question, plan, question_from
-from headstart.study import run as running_arms
+from headstart.study import runs as running_arms
+from headstart.study.run import run_arms
 
 BACKBONE, CUT = "timm/test_resnet", 2
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -303,7 +304,7 @@ def test_what_begins_with_a_failed_base_is_not_run_and_says_so(
 ) -> None:
     study = plan.prepare(question(sweep), sweep.folder)
     ran = failing(["baseB"], monkeypatch)
-    notes = running_arms.run_arms(study, Listener())
+    notes = run_arms(study, Listener()).notes
     assert set(ran) == {"baseB", "A2B", "A2B+"}
     assert set(notes) == {"B2B", "B2B+"}
     assert "begins with the weights of baseB" in notes["B2B"]
