@@ -6,8 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headstart.errors import HeadstartError
@@ -58,14 +56,14 @@ def test_what_is_drawn_beside_transplants_is_not_what_the_base_began_with() -> N
     assert len({others[0].drawing_seed(seed) for seed in range(20)}) == 20
 
 
-@given(st.integers(1, 200))
-def test_cuts_are_few_spread_evenly_and_reach_both_ends(stages: int) -> None:
-    cuts = transplants.cuts(stages)
-    assert len(cuts) == min(stages, 6)
-    assert (cuts[0], cuts[-1]) == (1, stages)
-    steps = {b - a for a, b in pairwise(cuts)}
-    assert all(step > 0 for step in steps)
-    assert not steps or max(steps) - min(steps) <= 1
+def test_cuts_are_few_spread_evenly_and_reach_both_ends() -> None:
+    for stages in range(1, 201):
+        cuts = transplants.cuts(stages)
+        assert len(cuts) == min(stages, 6)
+        assert (cuts[0], cuts[-1]) == (1, stages)
+        steps = {b - a for a, b in pairwise(cuts)}
+        assert all(step > 0 for step in steps)
+        assert not steps or max(steps) - min(steps) <= 1
 
 
 def test_the_word_stands_for_the_arms_of_every_cut_and_with_a_number_for_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.ledger import Spent
-from headstart.evidence.statistics import accuracy_estimate
+from headstart.evidence.statistics import Estimate, wilson_interval
 from headstart.records import Ledger, Predictions
 
 
@@ -30,6 +30,7 @@ def arm() -> Callable[..., ArmEvidence]:
     ) -> ArmEvidence:
         counts = [right] if isinstance(right, int) else list(right)
         correct = np.roll(np.array([np.arange(n) < count for count in counts]), first, axis=1)
+        value = float(correct.mean())
         labels = np.arange(n) % 4
         answer = np.where(correct[0], labels, (labels + 1) % 4)
         scores = np.full((n, 4), 0.1, dtype=np.float32)
@@ -47,7 +48,7 @@ def arm() -> Callable[..., ArmEvidence]:
             cost=Ledger(flops=flops, steps=steps),
             correct=correct,
             predictions=Predictions(np.arange(n), labels, scores),
-            accuracy=accuracy_estimate(correct, draws=200),
+            accuracy=Estimate(value, *wilson_interval(value * n, n)),
             **given,
         )
 
