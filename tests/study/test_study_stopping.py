@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from small_study import Ended, Finished, run, running, state_of, wait_until, without_times
 
+from headstart.execution import setting
 from headstart.records import read_trials
 
 
@@ -165,3 +166,20 @@ def _assert_same_study(folder: Path, finished: Finished) -> None:
 def _curve(trial: Path) -> list[object]:
     lines = (trial / "curve.jsonl").read_text().splitlines()
     return [without_times(json.loads(line)) for line in lines]
+
+
+def test_another_version_does_not_mix_its_results_with_those_of_a_study(
+    finished: Finished,
+    tmp_path: Path,
+    call: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(finished.folder, folder)
+    before = state_of(folder)
+    monkeypatch.setattr(setting, "CODE_VERSION", 10**6)
+    ended = call(*finished.command, "--out", folder)
+    assert ended.code == 2
+    assert "begun by another version of headstart" in ended.err
+    assert str(folder) in ended.err.replace("\n", "")
+    assert state_of(folder) == before

@@ -72,6 +72,7 @@ def _context(material: Material) -> dict[str, Any]:
         "costs": figures.cost(material),
         **_transplants(material),
         **probe.view(answer.get("probe")),
+        "outlook": answer.get("outlook"),
         "seen": inspection.view(answer["profile"]),
         "recall": figures.recall(material, other),
         "class_lines": figures.class_lines(material, other),

@@ -41,6 +41,9 @@ def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -
     if answer.get("probe"):
         console.print(Text(probe.line(answer["probe"])))
         console.print()
+    if answer.get("outlook"):
+        console.print(_list(answer["outlook"]["sentences"]))
+        console.print()
     if answer.get("transplants"):
         _show_transplants(answer, console)
     if folder is not None:

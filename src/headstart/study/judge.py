@@ -16,6 +16,7 @@ from headstart.data import Dataset
 from headstart.evidence.arms import ArmEvidence, PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost, starts_pretrained
 from headstart.evidence.mistakes import confidently_wrong
+from headstart.evidence.outlook import outlook
 from headstart.evidence.probe import Candidate, ProbeEvidence, order_of_candidates, probe_evidence
 from headstart.evidence.statistics import Estimate, accuracy_estimate
 from headstart.evidence.transplants import transplants, with_borrowed
@@ -84,6 +85,13 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         stages=study.setting.stages,
         probe=probe,
         order=[] if probe is None else _order(study, probe),
+        outlook=outlook(
+            study.folder,
+            study.resolved.protocol,
+            arms,
+            delta=study.asked.delta,
+            seed=study.asked.seed,
+        ),
     )
     write_json(study.folder / "study.json", result.to_json())
     return result

@@ -75,6 +75,12 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
     setting.cache = Cache.default()
     setting.engine = existing.resolved.engine if existing else _engine(setting)
     if existing is not None:
+        if existing.resolved.protocol != setting.protocol:
+            raise HeadstartError(
+                f"The study in {folder} was begun by another version of headstart, with other "
+                "weights or on another kind of device: its results and new ones would not compare. "
+                "Choose another --out."
+            )
         return Study(asked, existing.resolved, setting, folder)
     strategies, notes = _strategies(asked, setting)
     if listener is not None and asked.budget_seconds is not None:

@@ -9,9 +9,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headstart.evidence.arms import ArmEvidence, ArmState
+from headstart.evidence.outlook import Outlook
 from headstart.evidence.probe import Candidate, ProbeEvidence
 from headstart.evidence.statistics import Estimate
 from headstart.evidence.transplants import Transplants
+from headstart.verdict.answer_outlook import OutlookAnswer, outlook_answer
 from headstart.verdict.answer_parts import Cost, Interval, Open, Strict
 from headstart.verdict.answer_probe import ProbeAnswer, probe_answer
 from headstart.verdict.answer_profile import Profile
@@ -131,6 +133,7 @@ class StudyAnswer(Open):
     verdict: VerdictAnswer
     transplants: TransplantsAnswer | None = None  # null where no transplant has a result
     probe: ProbeAnswer | None = None  # null where no arm reads codes of the pretrained network
+    outlook: OutlookAnswer | None = None  # null without both scratch and a pretrained arm
     model: Literal["best"] | None
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -154,6 +157,7 @@ def answer(
     stages: Sequence[str] = (),
     probe: ProbeEvidence | None = None,
     order: Sequence[Candidate] = (),
+    outlook: Outlook | None = None,
 ) -> StudyAnswer:
     """Put the answer together; `tests` holds accuracies on the test split, by strategy.
 
@@ -171,6 +175,7 @@ def answer(
         verdict=VerdictAnswer.model_validate(asdict(verdict)),
         transplants=_transplants(transplants, stages) if transplants else None,
         probe=probe_answer(probe, order) if probe else None,
+        outlook=outlook_answer(outlook, question["delta"]) if outlook else None,
         model=model,
         versions=dict(versions),
         machine=dict(machine),

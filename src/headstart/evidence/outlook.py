@@ -1,0 +1,134 @@
+"""What the records of a study foretell: when scratch catches up, what the weights are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstart.evidence.arms import ArmEvidence
+from headstart.evidence.breakdown import Breakdown, Losses, Overfitting, breakdown, overfitting
+from headstart.evidence.catch_up import catch_up
+from headstart.evidence.data_worth import DataWorth, data_worth
+from headstart.evidence.fitting import Curve
+from headstart.evidence.forecast import Forecast
+from headstart.records import CurvePoint, read_curve, read_trial
+from headstart.records_probe import read_probe
+from headstart.strategies import CONTROL
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Forecasts and what bears on them. Steps are optimizer steps, errors 1 - accuracy."""
+
+    scratch: str  # the arm all of whose weights began at random
+    pretrained: str  # the most accurate arm that began with pretrained weights
+    catch_up: Forecast  # the step at which scratch is within delta of it
+    data_worth: DataWorth | None  # of frozen features; None without a probe profile of all images
+    breakdown: Breakdown | None  # of scratch against the pretrained arm whose every stage learned
+    overfitting: dict[str, Overfitting] = field(default_factory=dict)  # of arms that took steps
+
+
+def outlook(
+    study: Path, protocol: str, arms: Sequence[ArmEvidence], *, delta: float, seed: int = 0
+) -> Outlook | None:
+    """What the records in the folder `study` foretell; None without both kinds of arm.
+
+    The arms' answers are those on the validation images. A trial's curve is followed only while
+    its rate is held: weights that were evaluated while it falls belong to another curve.
+    """
+    known = [a for a in arms if a.correct is not None and a.trials and a.strategy != CONTROL]
+    scratch = [a for a in known if _starts(study, a) == {"random"} and a.planned_steps]
+    loaded = [a for a in known if _starts(study, a) == {"pretrained"} and a.state == "done"]
+    if not scratch or not loaded:
+        return None
+    own, best = (max(group, key=_accuracy) for group in (scratch, loaded))
+    assert own.correct is not None
+    assert best.correct is not None
+    assert best.predictions is not None
+    labels = best.predictions.labels
+    chance = 1 - float(np.bincount(labels).max()) / len(labels)
+    whole = [arm for arm in loaded if arm.strategy == "fine-tune"]
+    return Outlook(
+        scratch=own.strategy,
+        pretrained=best.strategy,
+        catch_up=catch_up(
+            [_held(points) for points in _curves(study, own)],
+            best.correct,
+            chance=chance,
+            scratch_correct=own.correct,
+            delta=delta,
+            budget=float(own.planned_steps),
+            seed=seed,
+        ),
+        data_worth=_worth(study, protocol, own, len(np.unique(labels)), chance, seed),
+        breakdown=_breakdown(study, own, whole[0], delta, seed) if whole else None,
+        overfitting={
+            arm.strategy: overfitting(_losses(study, arm)) for arm in known if arm.planned_steps
+        },
+    )
+
+
+def _accuracy(arm: ArmEvidence) -> float:
+    assert arm.correct is not None
+    return float(arm.correct.mean())
+
+
+def _starts(study: Path, arm: ArmEvidence) -> set[str]:
+    """The places that the arm's weights began at, as its record has them."""
+    record = read_trial(study / "trials" / arm.trials[0])
+    start = {} if record is None else record.table.get("start", {})
+    return {start} if isinstance(start, str) else set(start.values())
+
+
+def _curves(study: Path, arm: ArmEvidence) -> list[list[CurvePoint]]:
+    return [read_curve(study / "trials" / key) for key in arm.trials]
+
+
+def _held(points: Sequence[CurvePoint]) -> Curve:
+    """Errors until the rate begins to fall."""
+    peak = max((p.rate for p in points), default=0.0)
+    last = max((i for i, p in enumerate(points) if p.rate >= 0.999 * peak), default=-1)
+    held = points[: last + 1]
+    return Curve([float(p.step) for p in held], [1 - p.accuracy for p in held])
+
+
+def _losses(study: Path, arm: ArmEvidence) -> list[Losses]:
+    return [
+        Losses([p.step for p in points], [p.train_loss for p in points], [p.loss for p in points])
+        for points in _curves(study, arm)
+    ]
+
+
+def _worth(
+    study: Path, protocol: str, scratch: ArmEvidence, classes: int, chance: float, seed: int
+) -> DataWorth | None:
+    """What frozen features need to do as well as scratch on all images."""
+    found = read_probe(study, protocol)
+    if found is None or found[0].images != found[0].of_images:
+        return None
+    assert scratch.correct is not None
+    return data_worth(
+        found[1].curve,
+        {found[0].images: scratch.correct},
+        classes=classes,
+        chance=chance,
+        seed=seed,
+    )
+
+
+def _breakdown(
+    study: Path, scratch: ArmEvidence, tuned: ArmEvidence, delta: float, seed: int
+) -> Breakdown:
+    assert scratch.correct is not None
+    assert tuned.correct is not None
+    return breakdown(
+        _losses(study, scratch),
+        _losses(study, tuned),
+        scratch.correct,
+        tuned.correct,
+        delta=delta,
+        seed=seed,
+    )
