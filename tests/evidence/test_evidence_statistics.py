@@ -132,6 +132,14 @@ def test_bootstrap_keeps_pairs_and_does_not_depend_on_the_order_of_images(seed: 
     np.testing.assert_array_equal(draws, moved)
 
 
+@pytest.mark.parametrize("n", [8, 200])  # few patterns are drawn as such, many as images
+def test_bootstrap_spreads_as_the_binomial_and_pairs_as_answers_do(n: int) -> None:
+    a, b = np.arange(n) % 4 > 0, np.arange(n) % 8 > 1
+    draws = paired_bootstrap([a[None], b[None]], draws=4000)
+    expected = np.cov(a, b, bias=True) / n
+    assert np.cov(draws.T) == pytest.approx(expected, rel=0.1, abs=0.05 * expected[0, 0])
+
+
 def test_bootstrap_spreads_over_seeds() -> None:
     uneven = runs("1" * 100, "0" * 100)
     assert set(paired_bootstrap([uneven], draws=200)[:, 0]) == {0.0, 0.5, 1.0}

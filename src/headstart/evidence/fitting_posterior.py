@@ -78,25 +78,30 @@ class Posterior:
     sets: Sets
 
     def samples(self, rng: np.random.Generator) -> Weighted:
-        """Weighted samples of every set's posterior."""
-        modes, factors = self.modes()
-        shift, stretch = self._departure(rng)
-        centres = modes + factors @ shift
-        at, weights = self.weighed(centres, factors @ stretch, SAMPLES, rng)
-        return Weighted(self._parameters(at), weights)
+        """Weighted samples of every set's posterior.
 
-    def _departure(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Mean [3] and factor of the covariance [3, 3], in units of the curvature at the mode.
-
-        A normal posterior would have 0 and 1. Measured on the mean of the sets and taken for all
-        of them, since they are of one study, in two rounds of importance sampling (Cappé et al.
-        2004, "Population Monte Carlo").
+        All sets scatter around their mean: they begin near its mode, and its posterior's departure
+        from a normal one is taken for that of all.
         """
         mean = Posterior(self.family, self.sets.mean())
-        mode, factor = mean.modes()
+        typical = mean.modes()
+        modes, factors = self.modes(typical[0])
+        shift, stretch = mean._departure(*typical, rng)
+        centres = modes + factors @ shift
+        at, weights = self._weighed(centres, factors @ stretch, SAMPLES, rng)
+        return Weighted(self._parameters(at), weights)
+
+    def _departure(
+        self, mode: Floats, factor: Floats, rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
+        """Of one set: mean [3] and factor of the covariance [3, 3], in units of those at the mode.
+
+        A normal posterior would have 0 and 1. Measured in two rounds of importance sampling
+        (Cappé et al. 2004, "Population Monte Carlo").
+        """
         centre, scale = mode, factor
         for _ in range(ROUNDS):
-            at, log_weights = mean.weighed(centre, scale, SHARED_SAMPLES, rng)
+            at, log_weights = self._weighed(centre, scale, SHARED_SAMPLES, rng)
             weights = np.exp(log_weights[0] - log_weights.max())
             weights /= weights.sum()
             centre = weights @ at
@@ -106,7 +111,7 @@ class Posterior:
         whitened = np.linalg.inv(factor[0])
         return whitened @ (centre - mode)[0], whitened @ scale[0]
 
-    def weighed(
+    def _weighed(
         self, centres: Floats, factors: Floats, count: int, rng: np.random.Generator
     ) -> tuple[Floats, Floats]:
         """Samples [sets, n, 3] of a Student's t and some of the prior; log weights [sets, n].
@@ -133,17 +138,15 @@ class Posterior:
         proposal = np.logaddexp(math.log(count) + student, math.log(count // OF_PRIOR) + prior)
         return at, likelihood + prior - proposal
 
-    def modes(self) -> tuple[Floats, Floats]:
+    def modes(self, near: Floats | None = None) -> tuple[Floats, Floats]:
         """Each set's mode [sets, 3], and a factor of the covariance there [sets, 3, 3].
 
-        The mode is that of the density over log tau, beta and logit e_inf. All sets scatter around
-        their mean: each begins at the mode of that, or at a point of the prior where one fits it
-        better.
+        The mode is that of the density over log tau, beta and logit e_inf. Each set begins at the
+        point `near` [1, 3] or at one of the prior, whichever fits it best.
         """
         starts = self._prior_points()
-        if len(self.sets.wrong) > 1:
-            typical, _ = Posterior(self.family, self.sets.mean()).modes()
-            starts = np.concatenate([typical, starts])
+        if near is not None:
+            starts = np.concatenate([near, starts])
         curves = self._parameters(starts)
         errors = self.errors(curves)
         likelihood = np.log(errors) @ self.sets.wrong.T + np.log1p(-errors) @ self.sets.right.T

@@ -124,14 +124,35 @@ def _resampled_hits(
     comes is the same as drawing images, and much faster. Where all answers are right or wrong the
     numbers are whole, so the sums are exact and the same on every machine.
     """
-    n = runs.shape[1]
-    patterns, counts = np.unique(runs, axis=1, return_counts=True)
+    patterns, counts = _patterns(runs)
     right = patterns.T.astype(np.float64)
     blocks = [
-        rng.multinomial(n, counts / n, size=min(BLOCK, draws - done)) @ right
+        _times_drawn(counts, min(BLOCK, draws - done), rng) @ right
         for done in range(0, draws, BLOCK)
     ]
     return np.concatenate(blocks)
+
+
+def _patterns(runs: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """The different columns, sorted, and how many there are of each."""
+    if runs.dtype != np.bool_ or len(runs) > 62:
+        return np.unique(runs, axis=1, return_counts=True)
+    bits = 1 << np.arange(len(runs), dtype=np.int64)[::-1]  # whole numbers sort much faster
+    _, first, counts = np.unique(bits @ runs, return_index=True, return_counts=True)
+    return runs[:, first], counts
+
+
+def _times_drawn(
+    counts: npt.NDArray[np.int64], draws: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """[draws, patterns]: how often each comes among as many images as there are."""
+    n, patterns = int(counts.sum()), len(counts)
+    if 6 * patterns < n:
+        return rng.multinomial(n, counts / n, size=draws)
+    # With almost as many patterns as images it is quicker to draw the images themselves.
+    drawn = np.repeat(np.arange(patterns), counts)[rng.integers(n, size=(draws, n))]
+    drawn += patterns * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * patterns).reshape(draws, patterns)
 
 
 def granted_bootstrap(
