@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Band = Literal["similar", "partly similar", "different"]
+from headstart.evidence.similarity import Band
+
+__all__ = ["LARGE", "SOURCE", "Band", "Quadrant", "quadrant"]
 
 SOURCE = "CS231n, Transfer Learning"
 # Images a class from which on the data are large. The notes leave it open; this is where a
