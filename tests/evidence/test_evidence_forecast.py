@@ -68,7 +68,7 @@ def test_curves_are_drawn_as_often_as_they_deserve(images: float) -> None:
     assert np.mean(drawn.at(64.0) < 0.2) == pytest.approx(below, abs=0.02)
 
 
-@pytest.mark.parametrize("images", [20, 1000, 100_000])
+@pytest.mark.parametrize("images", [20, 200, 100_000])
 def test_every_set_has_samples_that_count(images: float) -> None:
     rng = np.random.default_rng(0)
     moved = np.clip(ERRORS + 0.02 * rng.standard_normal((50, 1)), 0, 1)
@@ -76,7 +76,8 @@ def test_every_set_has_samples_that_count(images: float) -> None:
     logs = [Posterior(family, sets).samples(rng).log_weights for family in FAMILIES]
     weights = np.exp(np.concatenate(logs, axis=1) - np.max(logs, axis=(0, 2))[:, None])
     effective = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
-    assert np.quantile(effective, 0.1) > 30
+    assert effective.min() > 20
+    assert np.median(effective) > 40
 
 
 def test_each_set_has_its_own_curves_and_counts_weigh() -> None:

@@ -180,6 +180,8 @@ def test_time_overfitting_and_breakdown_come_with_their_numbers() -> None:
     worse = Overfitting((1, 2), (0.1, 0.4), lowest_step=300, rise=0.18, overfits=True)
     (over,) = said(outlook=outlook(overfitting={"partial": worse}))
     assert "partial over-fitted: its validation loss rose by 18% after step 300" in over
+    calm = Overfitting((1, 2), (0.1, 0.4), lowest_step=300, rise=0.18)
+    assert said(outlook=outlook(overfitting={"partial": calm})) == []
     short = Breakdown("breakdown", 500, (0.1, 0.1), near(0.12), 0.95)
     (little,) = said(outlook=outlook(breakdown=short))
     assert "12 points (10.0 to 14.0) less accurate" in little
@@ -214,5 +216,7 @@ def test_scratch_that_wins_contradicts_custom(arm: Arm) -> None:
     arms = [arm("fine-tune", 90), arm("scratch", 140, flops=DEAR)]
     (found,) = judged(arms, images_per_class=812)
     assert "pretrained weights do not pay here: scratch 93.3%, fine-tune 60.0%" in found
+    tied = [arm("fine-tune", 141, flops=DEAR), arm("scratch", 140)]
+    assert judged(tied, images_per_class=812) == []
     lost = [arm("fine-tune", 140), arm("scratch", 90, flops=DEAR)]
     assert judged(lost, images_per_class=812) == []
