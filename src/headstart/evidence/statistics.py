@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 Correct = npt.NDArray[np.bool_]  # [seeds, n]: whether each run got each validation image right
-# Draws held at once: bounds the memory where almost every image is a pattern of its own.
-BLOCK = 250
+# Images drawn at once: bounds the memory where almost every image is a pattern of its own.
+BLOCK = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,10 @@ def _resampled_hits(
     """
     patterns, counts = _patterns(runs)
     right = patterns.T.astype(np.float64)
+    block = max(1, BLOCK // runs.shape[1])
     blocks = [
-        _times_drawn(counts, min(BLOCK, draws - done), rng) @ right
-        for done in range(0, draws, BLOCK)
+        _times_drawn(counts, min(block, draws - done), rng) @ right
+        for done in range(0, draws, block)
     ]
     return np.concatenate(blocks)
 
