@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,26 @@ from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.ledger import Spent
 from headstart.evidence.statistics import Estimate, wilson_interval
 from headstart.records import Ledger, Predictions
+
+PROGRAM = """
+import importlib, pkgutil, sys
+for room in ("evidence", "verdict", "strategies"):
+    package = importlib.import_module(f"headstart.{room}")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"headstart.{room}.{module.name}")
+import headstart.records
+print(sorted({"torch", "torchvision", "timm", "lightning_fabric"} & set(sys.modules)))
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def importing() -> Iterator[subprocess.Popen[str]]:
+    """A process that imports all that judges; begun first, it runs beside the other tests."""
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
 
 
 @pytest.fixture
