@@ -11,7 +11,7 @@ from headstart.evidence.fitting import Curve, together
 from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import Withheld, probability
 from headstart.evidence.forecast_inputs import luck_of_images, resampled_curves
-from headstart.evidence.statistics import Correct, grant_one_image_each, paired_bootstrap
+from headstart.evidence.statistics import Correct, granted_bootstrap
 
 LEAST_POINTS = 3  # evaluations after the first step: fewer show no slope
 SLOPE_ERRORS = 2.0  # standard errors that the slope is taken to be steeper than measured
@@ -19,9 +19,8 @@ SLOPE_ERRORS = 2.0  # standard errors that the slope is taken to be steeper than
 
 def chance_of_room(best: Correct, delta: float, *, draws: int = 2000, seed: int = 0) -> float:
     """P(anything could be over `delta` better than `best` [seeds, n]): of errors above `delta`."""
-    granted = grant_one_image_each([best, np.ones_like(best)])
-    accuracies = paired_bootstrap(granted, draws, seed)
-    return probability(1 - accuracies[:, 0] > delta)
+    best_accuracy, perfect = granted_bootstrap([best, np.ones_like(best)], draws, seed).T
+    return probability(perfect - best_accuracy > delta)
 
 
 def chance_to_exceed(

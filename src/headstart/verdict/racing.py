@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.evidence.fitting import Curve
 from headstart.evidence.race import chance_of_room, chance_to_exceed, chance_to_reach
-from headstart.evidence.statistics import Correct, grant_one_image_each, paired_bootstrap
+from headstart.evidence.statistics import Correct, granted_bootstrap
 from headstart.strategies import CONTROL
 from headstart.verdict.wording import chance, percent, points
 
@@ -86,7 +86,7 @@ def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -
     answers = [one.correct for one in field if one.correct is not None]
     if not answers:
         return set()
-    accuracies = paired_bootstrap(grant_one_image_each(answers), seed=seed)
+    accuracies = granted_bootstrap(answers, seed=seed)
     close = (accuracies >= accuracies.max(axis=1, keepdims=True) - delta).mean(axis=0)
     return {one.name for one, p in zip(field, close, strict=True) if p >= HOPELESS}
 
