@@ -19,7 +19,7 @@ from headstart.evidence.statistics import (
     Correct,
     Estimate,
     accuracy_estimate,
-    grant_one_image_each,
+    granted_bootstrap,
     paired_bootstrap,
     smoothed_discordance,
 )
@@ -151,7 +151,7 @@ def gain_per_doubling(curve: Mapping[int, Correct], seed: int = 0) -> Estimate |
     runs = [curve[size] for size in sizes]
     value = float(weights @ [one.mean() for one in runs])
     # imagined images: heads that agree on every one of a few images are not known to be equal
-    drawn = paired_bootstrap(grant_one_image_each(runs), seed=seed)
+    drawn = granted_bootstrap(runs, seed=seed)
     low, high = np.quantile(drawn @ weights, _TAILS)
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 

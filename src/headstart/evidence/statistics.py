@@ -173,20 +173,6 @@ def granted_bootstrap(
     return accuracies + (rng.poisson(1.0, accuracies.shape) - 1) / correct[0].shape[1]
 
 
-def grant_one_image_each(correct: Sequence[Correct]) -> list[Correct]:
-    """The same arms after one imagined image each, which that arm alone gets right.
-
-    A bootstrap can only draw what was seen: arms that agree on each of ten images would be equal
-    in every draw. The imagined images let every pair differ in both directions by about one
-    image; on a few hundred images they weigh next to nothing.
-    """
-    granted = np.eye(len(correct), dtype=bool)
-    return [
-        np.concatenate([runs, np.tile(granted[arm], (len(runs), 1))], axis=1)
-        for arm, runs in enumerate(correct)
-    ]
-
-
 def accuracy_estimate(
     correct: Correct, level: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> Estimate:
