@@ -159,15 +159,17 @@ def _solve_in_unit_square(
     the best point of one of the four edges. Returns x, y and the minimum, all [grid, sets].
     """
     determinant = np.maximum(aa * bb - ab**2, 1e-12)
-    free_x, free_y = (bb * ya - ab * yb) / determinant, (aa * yb - ab * ya) / determinant
-    inside = (free_x >= 0) & (free_x <= 1) & (free_y >= 0) & (free_y <= 1)
-    candidates = [(np.where(inside, free_x, 0.0), np.where(inside, free_y, 0.0))]
+    x, y = (bb * ya - ab * yb) / determinant, (aa * yb - ab * ya) / determinant
+    inside = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
+    cost = np.where(inside, -(ya * x + yb * y), np.inf)
     for edge in (0.0, 1.0):
-        fixed = np.full_like(ya, edge)
-        candidates.append((fixed, np.clip((yb - ab * edge) / bb, 0, 1)))
-        candidates.append((np.clip((ya - ab * edge) / aa, 0, 1), fixed))
-    x, y = (np.stack(values) for values in zip(*candidates, strict=True))
-    cost = aa * x**2 + 2 * ab * x * y + bb * y**2 - 2 * ya * x - 2 * yb * y
-    best = cost.argmin(axis=0)[None]
-    x, y, cost = (np.take_along_axis(values, best, axis=0)[0] for values in (x, y, cost))
+        for fixed in ("x", "y"):
+            a, b, along_a, along_b = (aa, bb, ya, yb) if fixed == "x" else (bb, aa, yb, ya)
+            best = np.clip((along_b - ab * edge) / b, 0, 1)
+            there = edge * (a * edge - 2 * along_a)
+            there = there + best * (b * best + 2 * (ab * edge - along_b))
+            better = there < cost
+            cost = np.where(better, there, cost)
+            x = np.where(better, edge if fixed == "x" else best, x)
+            y = np.where(better, best if fixed == "x" else edge, y)
     return x, y, cost
