@@ -35,18 +35,26 @@ def table(answer: dict[str, Any]) -> list[dict[str, str]]:
             {
                 "what": _what(row),
                 "forecast": wording.UNKNOWN if foretold is None else _said(row, foretold),
-                "fact": _said(row, row["fact"], known=True),
+                "fact": _said(row, row["fact"]),
                 "inside": wording.UNKNOWN if foretold is None else ANSWERS[row["inside"]],
             }
         )
     return rows
 
 
+def view(folder: Path) -> dict[str, Any] | None:
+    """What the page shows; None where nothing was verified."""
+    answer = read(folder)
+    if answer is None:
+        return None
+    return {"when": when(answer), "rows": table(answer), "sentences": sentences(answer)}
+
+
 def when(answer: dict[str, Any]) -> str:
     """When the forecast was written, by which hash it is known, and when it was verified."""
     foretold = answer["forecast"]
     return (
-        f"forecast of {foretold['written']} (SHA-256 {foretold['hash'][:16]}), verified "
+        f"Forecast of {foretold['written']} (SHA-256 {foretold['hash'][:16]}), verified "
         f"{answer['verified']}"
     )
 
@@ -59,7 +67,7 @@ def show(answer: dict[str, Any], console: Console, folder: Path) -> None:
         drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         drawn.add_column("", overflow="fold")
         for title in ("forecast", "fact"):
-            drawn.add_column(title, justify="right")
+            drawn.add_column(title, justify="right", no_wrap=True)
         drawn.add_column("inside?")
         for row in table(answer):
             drawn.add_row(*(Text(cell) for cell in row.values()))
@@ -87,19 +95,14 @@ def _what(row: dict[str, Any]) -> str:
     }[row["what"]]
 
 
-def _said(row: dict[str, Any], span: dict[str, Any], *, known: bool = False) -> str:
+def _said(row: dict[str, Any], span: dict[str, Any]) -> str:
     """A value and its interval; a bound that is missing lies beyond what can be said."""
-    number = {"difference": wording.points, "catch-up": wording.count}.get(row["what"], _share)
     value, low, high = (span[name] for name in ("value", "low", "high"))
-    if row["what"] == "left out" and not known:
-        return f"up to {number(high)}%"
+    if row["what"] in ("accuracy", "left out"):
+        return f"up to {wording.percent(high)}" if value is None else wording.metric(span)
+    number = wording.count if row["what"] == "catch-up" else wording.points
     if value is None:
-        return f"after {number(low)}" if low is not None else "later"
+        return "later" if low is None else f"after {number(low)}"
     if low is None and high is None:
-        return number(value) + ("%" if number is _share else "")
-    unit = "%" if number is _share else ""
-    return f"{number(value)}{unit} ({number(low)} to {number(high)})"
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.1f}"
+        return number(value)
+    return f"{number(value)} ({number(low)} to {'later' if high is None else number(high)})"

@@ -35,7 +35,7 @@ from headstart.study.profile import measure, network_for_looking
 from headstart.study.profile import profile as profile_of
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Ran
-from headstart.study.scoring import open_test, read_test, save_model
+from headstart.study.scoring import measure_on_test, read_test, save_model
 from headstart.verdict.answer import StudyAnswer, answer
 from headstart.verdict.decide import decide
 
@@ -217,7 +217,7 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
 
     if opened is None and open_test and len(study.splits.test):
         save()
-        opened = open_test(study, key)
+        opened = measure_on_test(study, key)
         metrics["test"] = asdict(opened)
         save()
     elif not _is_home(study, key, tested=opened is not None):

@@ -55,7 +55,7 @@ def read_test(study: Study, key: str) -> Estimate | None:
     return Estimate(**content["accuracy"])
 
 
-def open_test(study: Study, key: str) -> Estimate:
+def measure_on_test(study: Study, key: str) -> Estimate:
     """Measure the model in ``best/`` on the test split, and remember that it was opened."""
     predictions = predict_test(study, study.folder / "best")
     estimate = accuracy_estimate(predictions.correct[None])

@@ -16,8 +16,8 @@ from headstart.study.foretold import VERIFICATION, OnRecord, read_forecast
 from headstart.study.listener import Listener
 from headstart.study.plan import Study, prepare
 from headstart.study.question import StudyFile
-from headstart.study.result import Result
 from headstart.study.reruns import Left, Reruns, require_weights
+from headstart.study.result import Result
 from headstart.verdict.answer_verification import VerificationAnswer, Verified
 from headstart.verdict.verified import notes, rows, steps_to_run
 

@@ -10,7 +10,7 @@ from headstart.evidence.outlook import Outlook
 from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate, granted_bootstrap
 from headstart.evidence.verification import on_new_images
 from headstart.strategies import CONTROL
-from headstart.verdict.answer_outlook import DataWorthAnswer, ForecastAnswer, outlook_answer
+from headstart.verdict.answer_outlook import DataWorthAnswer, ForecastAnswer
 from headstart.verdict.answer_parts import Interval, Strict
 from headstart.verdict.decide import Verdict
 from headstart.verdict.decision import Pair, paired
@@ -97,10 +97,9 @@ def forecast_answer(
     pair = None
     if second is not None and second in done:
         pair = _difference(choice, second, delta, test_images, seed)
-    content = None if outlook is None else outlook_answer(outlook, delta)
     return ForecastContent(
         choice=choice.strategy,
-        runner_up=second and second.strategy,
+        runner_up=None if second is None else second.strategy,
         runner_up_is=HOW,
         delta=delta,
         test_images=test_images,
@@ -108,7 +107,7 @@ def forecast_answer(
         difference=pair,
         left_out=_left_out(second, left_out) if second is not None else None,
         catch_up=_catch_up(outlook, known, delta),
-        data_worth=content and content.data_worth,
+        data_worth=_data_worth(outlook),
     )
 
 
@@ -191,3 +190,9 @@ def _catch_up(
         delta=delta,
         goal=_accuracy(known[outlook.pretrained]) - delta,
     )
+
+
+def _data_worth(outlook: Outlook | None) -> DataWorthAnswer | None:
+    if outlook is None or outlook.data_worth is None:
+        return None
+    return DataWorthAnswer.model_validate(asdict(outlook.data_worth))

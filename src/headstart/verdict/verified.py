@@ -96,7 +96,7 @@ def _accuracy(arm: str, who: str, forecast: Interval | None, correct: Correct) -
         inside = _holds(forecast.low, forecast.high, fact.value)
         sentence = f"{got}; {percent(forecast.value)}% ({bounds}) was foretold{_so(inside)}."
     return Row(
-        what="accuracy", arm=arm, other=None, forecast=forecast and _span(forecast),
+        what="accuracy", arm=arm, other=None, forecast=_maybe(forecast),
         fact=_span(fact), inside=inside, sentence=sentence,
     )  # fmt: skip
 
@@ -115,7 +115,7 @@ def _difference(
         f"{chance(forecast.p_a_better)} that it is the more accurate{_so(inside)}."
     )
     return Row(
-        what="difference", arm=forecast.a, other=forecast.b, forecast=on_test and _span(on_test),
+        what="difference", arm=forecast.a, other=forecast.b, forecast=_maybe(on_test),
         fact=_span(fact), inside=inside, sentence=sentence,
     )  # fmt: skip
 
@@ -196,3 +196,7 @@ def _so(inside: bool | None) -> str:
 
 def _span(found: Interval | Estimate) -> Span:
     return Span(value=found.value, low=found.low, high=found.high)
+
+
+def _maybe(found: Interval | None) -> Span | None:
+    return None if found is None else _span(found)
