@@ -9,8 +9,17 @@ from typing import Any
 from headstart.models import Model
 from headstart.models import load as load_model
 from headstart.strategies import SOLVED
-from headstart.study import Inspection, Listener, Result, conduct, parse_budget, question_from
+from headstart.study import (
+    Inspection,
+    Listener,
+    Result,
+    Verification,
+    conduct,
+    parse_budget,
+    question_from,
+)
 from headstart.study import inspect as inspect_images
+from headstart.study import verify as verify_study
 
 Data = str | Path
 
@@ -120,6 +129,30 @@ def inspect(
         The `Inspection`: ``.similarity``, ``.warnings``, ``.answer``, ``.write("page.html")``.
     """
     return inspect_images(str(data), backbone, weights, seed, listener)
+
+
+def verify(
+    study: str | Path, *, scratch: bool = False, listener: Listener | None = None
+) -> Verification:
+    """Set what a finished study foretold beside what comes of it.
+
+    What is missing is trained under the study's ``verification`` folder, to be continued where it
+    was stopped: the runner-up to its end, where a race left it out. Then the test split is opened
+    for it; for the chosen arm the study has done so. A second call reads what the first one found.
+
+    Args:
+        study: the folder of a finished study.
+        scratch: also train from scratch, at full rate, until the step that was foretold.
+        listener: told what happens meanwhile.
+
+    Returns:
+        The `Verification`: ``.sentences``, ``.answer`` (verification/verify.json).
+
+    Raises:
+        HeadstartError: no finished study, a forecast that was changed, data that were.
+        StoppedError: the listener asked to stop; the same call continues.
+    """
+    return verify_study(study, scratch=scratch, listener=listener)
 
 
 def load(model: str | Path) -> Model:

@@ -41,7 +41,7 @@ from headstart.errors import HeadstartError
 from headstart.execution import Setting, Trial, fabric, run
 from headstart.records import read_predictions, read_trials
 from headstart.strategies import Strategy, named
-from headstart.study import judge, plan
+from headstart.study import judge, plan, scoring
 from headstart.study.runs import Ran
 from headstart.tasks import Classification, Data
 from headstart.training import Hooks
@@ -190,8 +190,8 @@ def test_rule_5_the_test_split_is_opened_once(
     assert opened["accuracy"]["value"] == next(t["value"] for t in arms.values() if t)
 
     times = []
-    predict = judge._predict_test
-    monkeypatch.setattr(judge, "_predict_test", lambda s: times.append(1) or predict(s))
+    predict = scoring.predict_test
+    monkeypatch.setattr(scoring, "predict_test", lambda *s: times.append(1) or predict(*s))
     asked = plan.StudyFile.read(folder)
     assert asked is not None
     study = plan.prepare(asked.asked, folder)

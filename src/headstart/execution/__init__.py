@@ -3,7 +3,7 @@
 from headstart.execution.costs import Costs, measure_costs
 from headstart.execution.machine import fabric, machine, versions
 from headstart.execution.probing import reads_pretrained, run_probe
-from headstart.execution.setting import Setting, digest_of, trial_folder
+from headstart.execution.setting import Setting, digest_of, sha256_of, trial_folder
 from headstart.execution.trial import Trial, planned_flops
 from headstart.execution.trials import run
 
@@ -19,6 +19,7 @@ __all__ = [
     "reads_pretrained",
     "run",
     "run_probe",
+    "sha256_of",
     "trial_folder",
     "versions",
 ]

@@ -187,8 +187,13 @@ def select(codes: Codes, which: Literal["last", "all"]) -> npt.NDArray[np.float3
 
 def digest_of(content: object) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of `content` as JSON."""
+    return sha256_of(content)[:16]
+
+
+def sha256_of(content: object) -> str:
+    """The SHA-256 of `content` as JSON, keys sorted and no spaces, in hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def weights_of(start: str, study: Path) -> str:

@@ -23,20 +23,21 @@ class Trial:
     unit: int = 0  # steps of a phase of steps: 1; 0 where no step is taken
     rate_factor: float | None = None  # x the default rate
     role: Literal["trial", "sweep"] = "trial"
+    hold_until: int = 0  # the rate falls no earlier than after this step, whatever was planned
 
     def key(self, protocol: str) -> str:
         """Hash of everything that can change the outcome."""
-        return digest_of(
-            {
-                "protocol": protocol,
-                "strategy": self.strategy.model_dump(mode="json"),
-                "files": _file_digests(self.strategy),
-                "seed": self.seed,
-                "unit": self.unit,
-                "rate_factor": self.rate_factor,
-                "role": self.role,
-            }
-        )
+        content = {
+            "protocol": protocol,
+            "strategy": self.strategy.model_dump(mode="json"),
+            "files": _file_digests(self.strategy),
+            "seed": self.seed,
+            "unit": self.unit,
+            "rate_factor": self.rate_factor,
+            "role": self.role,
+        }
+        held = {"hold_until": self.hold_until} if self.hold_until else {}
+        return digest_of(content | held)
 
 
 def recipe(trial: Trial, setting: Setting) -> Recipe:
@@ -63,6 +64,7 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
         schedule=setting.schedule,
         freeze_batchnorm=strategy.batchnorm == "frozen",
         extension_limit=1.0 if sweep else setting.extension_limit,
+        hold_until=trial.hold_until,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import records
-from headstart.report import figures, inspection, palette, probe, transplants
+from headstart.report import figures, inspection, palette, probe, transplants, verification
 from headstart.report.figures import ENDS
 from headstart.report.limits import gloss, limits
 from headstart.report.material import Material, gather
@@ -73,6 +73,7 @@ def _context(material: Material) -> dict[str, Any]:
         **_transplants(material),
         **probe.view(answer.get("probe")),
         "outlook": answer.get("outlook"),
+        "verification": verification.view(material.folder),
         "seen": inspection.view(answer["profile"]),
         "recall": figures.recall(material, other),
         "class_lines": figures.class_lines(material, other),

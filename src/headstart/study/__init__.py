@@ -5,6 +5,7 @@ from headstart.study.inspecting import Inspection, inspect
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan, Question, parse_budget, question_from
 from headstart.study.result import Result
+from headstart.study.verifying import Verification, verify
 
 __all__ = [
     "ArmPlan",
@@ -12,8 +13,10 @@ __all__ = [
     "Listener",
     "Question",
     "Result",
+    "Verification",
     "conduct",
     "inspect",
     "parse_budget",
     "question_from",
+    "verify",
 ]

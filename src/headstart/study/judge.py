@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstart import models
 from headstart.backbones import profile
 from headstart.data import Dataset
 from headstart.evidence.arms import ArmEvidence, PlannedArm, gather
@@ -18,12 +17,11 @@ from headstart.evidence.ledger import PretrainingCost, starts_pretrained
 from headstart.evidence.mistakes import confidently_wrong
 from headstart.evidence.outlook import outlook
 from headstart.evidence.probe import Candidate, ProbeEvidence, order_of_candidates, probe_evidence
-from headstart.evidence.statistics import Estimate, accuracy_estimate
+from headstart.evidence.statistics import Estimate
 from headstart.evidence.transplants import transplants, with_borrowed
 from headstart.execution import machine, versions
 from headstart.records import (
     MismatchRecord,
-    Predictions,
     read_mismatch,
     read_predictions,
     read_trial,
@@ -31,12 +29,13 @@ from headstart.records import (
     write_json,
     write_mismatch,
 )
+from headstart.study.foretold import put_on_record
 from headstart.study.plan import Study
 from headstart.study.profile import measure, network_for_looking
 from headstart.study.profile import profile as profile_of
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Ran
-from headstart.tasks import measures
+from headstart.study.scoring import measure_on_test, read_test, save_model
 from headstart.verdict.answer import StudyAnswer, answer
 from headstart.verdict.decide import decide
 
@@ -50,7 +49,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
     `ran` says what became of the plan.
 
     The test split is opened once, for the arm that was chosen, and only when every arm is done
-    or explained; its result is kept in test.json.
+    or explained; its result is kept in test.json. What is foretold of it is written down before.
     """
     published = study.setting.weights == "pretrained"
     gathered = gather(
@@ -63,12 +62,20 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
     arms = with_borrowed(gathered.arms, sources)
     verdict = decide(arms, delta=study.asked.delta, seed=study.asked.seed)
     chosen = next((a for a in arms if a.strategy == verdict.choice), None)
+    ahead = outlook(
+        study.folder,
+        study.resolved.protocol,
+        arms,
+        delta=study.asked.delta,
+        seed=study.asked.seed,
+    )
     _write_validation(study)
     tests: dict[str, Estimate] = {}
     if chosen is not None:
         _write_thumbnails(study, chosen)
         complete = all(arm.state != "unfinished" for arm in arms)
         if complete:
+            put_on_record(study, arms, verdict, ahead)
             _drop_spare_weights(study, arms)
         tests = _take_home(study, chosen, open_test=complete)
     probe = probe_evidence(study.folder, study.resolved.protocol, seed=study.asked.seed)
@@ -85,13 +92,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         stages=study.setting.stages,
         probe=probe,
         order=[] if probe is None else _order(study, probe),
-        outlook=outlook(
-            study.folder,
-            study.resolved.protocol,
-            arms,
-            delta=study.asked.delta,
-            seed=study.asked.seed,
-        ),
+        outlook=ahead,
     )
     write_json(study.folder / "study.json", result.to_json())
     return result
@@ -200,7 +201,7 @@ def _thumbnail(dataset: Dataset, index: int) -> bytes:
 def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, Estimate]:
     """Write ``best/``: the chosen arm's first seed, as it was trained (none is picked by score)."""
     key = arm.trials[0]
-    opened = _read_test(study, key)
+    opened = read_test(study, key)
     record = read_trial(study.folder / "trials" / key)
     assert record is not None
     assert record.accuracy is not None
@@ -211,23 +212,12 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
     }
 
     def save() -> None:
-        models.save(
-            study.folder / "best",
-            study=study.folder,
-            record=record,
-            reference=study.setting.reference,
-            classes=study.dataset.classes,
-            metrics=metrics,
-            provenance={
-                "data": study.asked.data,
-                "fingerprint": study.resolved.fingerprint,
-                "question": _question(study),
-            },
-        )
+        best, question = study.folder / "best", _question(study)
+        save_model(study, record, best, root=study.folder, metrics=metrics, question=question)
 
     if opened is None and open_test and len(study.splits.test):
         save()
-        opened = _open_test(study, key)
+        opened = measure_on_test(study, key)
         metrics["test"] = asdict(opened)
         save()
     elif not _is_home(study, key, tested=opened is not None):
@@ -252,30 +242,3 @@ def _drop_spare_weights(study: Study, arms: list[ArmEvidence]) -> None:
     for arm in arms:
         for key in arm.trials[1:]:
             (study.folder / "trials" / key / "weights.safetensors").unlink(missing_ok=True)
-
-
-def _read_test(study: Study, key: str) -> Estimate | None:
-    path = study.folder / "test.json"
-    if not path.exists():
-        return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["trial"] != key:
-        return None
-    return Estimate(**content["accuracy"])
-
-
-def _open_test(study: Study, key: str) -> Estimate:
-    """Measure the model that was saved on the test split, and remember that it was opened."""
-    predictions = _predict_test(study)
-    estimate = accuracy_estimate(predictions.correct[None])
-    loss, _ = measures(predictions)
-    content = {"trial": key, "accuracy": asdict(estimate), "loss": loss}
-    write_json(study.folder / "test.json", content)
-    return estimate
-
-
-def _predict_test(study: Study) -> Predictions:
-    positions = study.splits.test
-    model = models.load(study.folder / "best")
-    scores = model.score(study.setting.data.store, positions)
-    return Predictions(positions, study.dataset.labels[positions], scores)

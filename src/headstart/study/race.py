@@ -112,6 +112,13 @@ def _mark(runs: Runs, arms: Sequence[ArmPlan]) -> None:
             write_trial(folder, record.model_copy(update={"state": "pruned"}))
 
 
+def all_left_out(folder: Path) -> dict[str, LeftOut]:
+    """Every arm that a study's race left out, and why."""
+    path = folder / FILE
+    rungs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: LeftOut(**one) for rung in rungs.values() for name, one in rung.items()}
+
+
 def _judged(folder: Path, share: float) -> dict[str, LeftOut] | None:
     """What was judged at `share` before; None where nothing was yet."""
     path = folder / FILE

@@ -20,6 +20,10 @@ class Pace:
         ]
         self.planned = self.total
         self.rising = False
+        # Moved after `planned`, which averages go by: until its plan ends the run is the same.
+        last = self.schedules[-1]
+        held = recipe.hold_until - (self.total - last.steps)
+        self.schedules[-1] = moved(last, max(last.hold_until, held))
 
     @property
     def total(self) -> int:
@@ -75,7 +79,7 @@ class Pace:
         held = [p for p in points if p.step > first]
         losses, accuracies = [p.loss for p in held], [p.accuracy for p in held]
         if within < schedule.hold_until:
-            may_stop = not (phase.extend or phase.exact)
+            may_stop = not (phase.extend or phase.exact or self._recipe.hold_until)
             if may_stop and progress.levelled_off(losses, accuracies):
                 self.rising = False
                 self.schedules[index] = moved(schedule, within)

@@ -51,6 +51,7 @@ class Recipe:
     schedule: Literal["trapezoid", "fixed-tail"] = "trapezoid"
     freeze_batchnorm: bool = False
     extension_limit: float = 1.0  # x its planned steps that an extending phase may reach
+    hold_until: int = 0  # the last phase's rate falls no earlier than after this step
 
     def computed(self, step: int) -> int:
         """How many images of step `step` go through the stages below the cut."""

@@ -114,31 +114,42 @@ def compare(
     judged: Sequence[Judged], accuracies: npt.NDArray[np.float64], delta: float
 ) -> list[Pair]:
     """Every pair of arms, from their bootstrapped `accuracies` [draws, arms]."""
-    pairs = []
-    for i, j in combinations(range(len(judged)), 2):
-        a, b = judged[i], judged[j]
-        difference = a.value - b.value
-        draws = accuracies[:, i] - accuracies[:, j]
-        quantiles = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        low = min(float(quantiles[0]), difference)
-        high = max(float(quantiles[1]), difference)
-        discordant = smoothed_discordance(a.correct, b.correct)
-        power = resolving_power(a.correct.shape[1], discordant)
-        better = np.sum(draws > ROUNDING) + np.sum(np.abs(draws) <= ROUNDING) / 2
-        pairs.append(
-            Pair(
-                a=a.name,
-                b=b.name,
-                difference=difference,
-                low=low,
-                high=high,
-                p_a_better=never_certain(better, len(draws)),
-                mcnemar=_mcnemar(a.correct, b.correct),
-                resolving_power=power,
-                tied=is_tied(difference, low, high, power, delta),
-            )
+    return [
+        paired(
+            (judged[i].name, judged[j].name),
+            (judged[i].correct, judged[j].correct),
+            accuracies[:, i] - accuracies[:, j],
+            delta,
         )
-    return pairs
+        for i, j in combinations(range(len(judged)), 2)
+    ]
+
+
+def paired(
+    names: tuple[str, str],
+    correct: tuple[Correct, Correct],
+    draws: npt.NDArray[np.float64],
+    delta: float,
+) -> Pair:
+    """How two arms compare, from their answers and bootstrapped differences `draws` [draws]."""
+    a, b = correct
+    difference = float(a.mean()) - float(b.mean())
+    quantiles = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low = min(float(quantiles[0]), difference)
+    high = max(float(quantiles[1]), difference)
+    power = resolving_power(a.shape[1], smoothed_discordance(a, b))
+    better = np.sum(draws > ROUNDING) + np.sum(np.abs(draws) <= ROUNDING) / 2
+    return Pair(
+        a=names[0],
+        b=names[1],
+        difference=difference,
+        low=low,
+        high=high,
+        p_a_better=never_certain(better, len(draws)),
+        mcnemar=_mcnemar(a, b),
+        resolving_power=power,
+        tied=is_tied(difference, low, high, power, delta),
+    )
 
 
 def never_certain(count: float, draws: int) -> float:

@@ -40,6 +40,7 @@ class LeftOut:
 
     probability: float  # that it would have mattered
     reason: str
+    goal: float | None = None  # accuracy above which it would have; None where it had not begun
 
 
 def left_out(
@@ -75,6 +76,7 @@ def left_out(
         p,
         f"left out after {arm.taken} of {arm.steps} steps at {percent(arm.accuracy)}%: it "
         f"would{how} {goal} {best.name} ({percent(best.accuracy)}%) with a chance of {chance(p)}",
+        best.accuracy + margin,
     )
 
 
