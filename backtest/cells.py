@@ -160,6 +160,7 @@ class Cell(_Model):
     training: int  # images
     validation: int
     test: int
+    commonest: float  # share of the validation images that are in their largest class
     image_size: int  # pixels
     batch: int
     unit: int  # steps of fine-tuning
