@@ -55,7 +55,7 @@ def outlook(
         scratch=own.strategy,
         pretrained=best.strategy,
         catch_up=catch_up(
-            [_held(points) for points in _curves(study, own)],
+            [held(points) for points in _curves(study, own)],
             best.correct,
             chance=chance,
             scratch_correct=own.correct,
@@ -87,8 +87,8 @@ def _curves(study: Path, arm: ArmEvidence) -> list[list[CurvePoint]]:
     return [read_curve(study / "trials" / key) for key in arm.trials]
 
 
-def _held(points: Sequence[CurvePoint]) -> Curve:
-    """Errors until the rate begins to fall."""
+def held(points: Sequence[CurvePoint]) -> Curve:
+    """Errors until the rate begins to fall: the curve that a forecast follows."""
     peak = max((p.rate for p in points), default=0.0)
     last = max((i for i, p in enumerate(points) if p.rate >= 0.999 * peak), default=-1)
     held = points[: last + 1]
