@@ -13,7 +13,7 @@ from backtest.policies import DELTA, Outcome
 from headstart.evidence.statistics import Estimate
 from headstart.strategies import CONTROL
 
-DRAWS = 2000
+DRAWS = 1000
 LEVEL = 0.95
 BINS = 5  # of confidences, with equally many in each
 
@@ -103,7 +103,10 @@ def calibration_error(said: npt.NDArray[np.float64]) -> float:
     bins as in Nguyen and O'Connor 2015). Chance makes it larger than it is, by about .05 with 40 in
     a bin.
     """
-    ordered = said[np.lexsort(said.T[::-1])]
+    values, which = np.unique(said[:, 0], return_inverse=True)
+    # What was said of several alike must not fall into two bins by what became of them.
+    shares = np.bincount(which, said[:, 1]) / np.bincount(which)
+    ordered = np.stack([values, shares], axis=1)[np.sort(which)]
     parts = [part for part in np.array_split(ordered, BINS) if len(part)]
     gaps = [len(part) * abs(part[:, 0].mean() - part[:, 1].mean()) for part in parts]
     return float(sum(gaps)) / len(ordered)

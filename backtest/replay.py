@@ -12,6 +12,7 @@ from pathlib import Path
 from backtest import fitting, forecasts, policies
 from backtest.cells import Cell, read_work
 from backtest.figures import Row, Truth, row, truths
+from backtest.packing import read_table
 from backtest.policies import Headstart, Outcome
 from headstart.evidence.similarity import similarity
 from headstart.strategies import CONTROL
@@ -131,7 +132,7 @@ def main() -> None:
     from backtest import results
 
     arguments = _arguments()
-    cells = list(read_work(arguments.work))
+    cells = list(read_work(arguments.work) if arguments.work else read_table())
     if not cells:
         raise SystemExit(f"{arguments.work} holds no finished cells; see backtest/README.md.")
     text = results.report(table(replay_all(cells, arguments.processes)))

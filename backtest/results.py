@@ -221,7 +221,7 @@ def _losses(found: Table) -> str:
     text += f"\n\nThe tuned quadrants chose over 1 point better in {len(beaten)} of {len(ours)}"
     if beaten:
         lines = [
-            head,
+            LOSS,
             *(_loss(a, found) for a, _ in sorted(beaten, key=lambda p: -p[0].regret)[:SHOWN]),
         ]
         text += ":\n\n" + "\n".join(lines)
