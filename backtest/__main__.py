@@ -1,11 +1,15 @@
-"""`python -m backtest grid` runs what is missing of the grid; see backtest/README.md."""
+"""`python -m backtest grid` runs what is missing of the grid, `pack` writes the table of it.
+
+See backtest/README.md.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from backtest import grid
+from backtest import grid, packing
+from backtest.cells import read_work
 from backtest.sets import Sources
 from headstart.errors import HeadstartError
 
@@ -20,6 +24,10 @@ def main() -> None:
         if arguments.command == "grid":
             sources = Sources(arguments.data, arguments.fashion)
             grid.run(arguments.work, sources, arguments.weights, arguments.workers)
+        elif arguments.command == "pack":
+            count = packing.write_table(read_work(arguments.work))
+            size = packing.TABLE.stat().st_size / 1e6
+            print(f"{count} cells of {len(grid.places())}, {size:.1f} MB: {packing.TABLE}")
         else:
             grid.work_through(arguments.work, arguments.weights)
     except HeadstartError as error:
@@ -39,8 +47,10 @@ def _arguments() -> argparse.Namespace:
     )
     whole.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     worker = commands.add_parser("worker", help="one of its processes")
+    pack = commands.add_parser("pack", help="write the finished cells into the table")
+    for command in (whole, worker, pack):
+        command.add_argument("--work", type=Path, default=HERE / "work", help="its folder")
     for command in (whole, worker):
-        command.add_argument("--work", type=Path, default=HERE / "work")
         command.add_argument("--weights", type=Path, default=SHARED / "weights")
     return parser.parse_args()
 

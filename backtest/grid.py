@@ -15,6 +15,7 @@ from pathlib import Path
 
 from backtest.cells import Cell, Place, write_cell
 from backtest.sets import SEEDS, SETS, Sources, manifest, prepare_set
+from backtest.studies import run_cell
 from headstart.errors import HeadstartError
 from headstart.study import Question
 
@@ -70,20 +71,25 @@ def question(place: Place, work: Path, weights: Path) -> Question:
     )
 
 
-def prepare_sets(work: Path, sources: Sources) -> list[str]:
-    """Write every set's images; names of those whose source is missing, which are said."""
-    missing = []
+def prepare_sets(work: Path, sources: Sources) -> None:
+    """Write every set's images; those whose source is missing are said, and left out."""
     for name in SETS:
         try:
             prepare_set(work, name, sources)
         except HeadstartError as error:
             print(f"{name} is left out: {error}", flush=True)
-            missing.append(name)
-    return missing
 
 
 def run(work: Path, sources: Sources, weights: Path, workers: int) -> None:
-    """Run what is missing of the grid in `workers` processes of one thread each."""
+    """Run what is missing of the grid in `workers` processes of one thread each.
+
+    Raises HeadstartError where a backbone's weights are missing, or a worker failed.
+    """
+    for _, loaded in BACKBONES.values():
+        if loaded != "pretrained" and not (weights / loaded).is_file():
+            raise HeadstartError(
+                f"{weights / loaded} is missing. Name the folder that it lies in with --weights."
+            )
     prepare_sets(work, sources)
     command = [sys.executable, "-m", "backtest", "worker", "--work", str(work)]
     command += ["--weights", str(weights)]
@@ -97,8 +103,6 @@ def run(work: Path, sources: Sources, weights: Path, workers: int) -> None:
 
 def work_through(work: Path, weights: Path) -> None:
     """Run one cell after another that is not finished and that no other process is running."""
-    from backtest.studies import run_cell  # torch: the process that starts others needs none
-
     for place in places():
         path, study = work / "cells" / f"{place.name}.json", work / "studies" / place.name
         known = manifest(work, place.data, place.size, place.seed).exists()
