@@ -17,8 +17,9 @@ from headstart.evidence.forecast import conformal_factor
 HOPELESS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)  # chances below which an arm may be left out
 NO_WORSE = 0.1  # points of mean regret that are no reason to spend more
 
-LARGE = (10.0, 20.0, 50.0, 100.0, 200.0, 500.0, math.inf)  # images a class
-SIMILAR = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, math.inf)
+# Each from always to never. Images a class:
+LARGE = (0.0, 15.0, 25.0, 40.0, 75.0, 150.0, 300.0, 500.0, 1000.0, 5000.0)
+SIMILAR = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 Cuts = tuple[float, float]  # images a class, similarity
 Option = TypeVar("Option")
 

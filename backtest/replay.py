@@ -1,23 +1,28 @@
-"""`python -m backtest.replay`: every figure of the advice and of its rivals, without training."""
+"""`python -m backtest.replay`: every figure of the advice and of its rivals, without training.
+
+With `--fit` it also writes the numbers that the package reads, fitted to all data sets.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from backtest import fitting, forecasts, policies
 from backtest.cells import Cell, read_work
 from backtest.figures import Row, Truth, row, truths
-from backtest.packing import read_table
+from backtest.packing import TABLE, read_table
 from backtest.policies import Headstart, Outcome
+from headstart.evidence.calibration import FILE
 from headstart.evidence.similarity import similarity
+from headstart.records import write_json
 from headstart.strategies import CONTROL
-
-Options = dict[float, Outcome]  # by the chance below which an arm is left out
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Replayed:
     cell: Cell
     plain: dict[str, Outcome]  # policies without a number of their own
     random: list[Outcome]  # one for each arm: drawn with equal chances
-    raced: Options  # headstart
+    raced: dict[float, Outcome]  # headstart, by the chance below which an arm is left out
     unraced: Outcome  # headstart's decision on all arms
     catch_ups: list[forecasts.Foretold]
 
@@ -52,6 +57,17 @@ def replay(cell: Cell) -> Replayed:
     )
 
 
+Policy = Callable[[Replayed], Outcome]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every cell's row under each number that is tried."""
+
+    hopeless: dict[float, list[Row]]
+    cuts: dict[fitting.Cuts, list[Row]]
+
+
 @dataclass(frozen=True)
 class Table:
     """All rows, by policy, and what was fitted."""
@@ -59,6 +75,7 @@ class Table:
     replayed: Sequence[Replayed]
     truth: Truth
     rows: dict[str, list[Row]]
+    options: Options
     hopeless: dict[str, float]  # by the data set that was left out
     cuts: dict[str, fitting.Cuts]
     catch_ups: list[forecasts.Foretold]
@@ -67,49 +84,73 @@ class Table:
 
 def table(replayed: Sequence[Replayed]) -> Table:
     """Everything that is judged, each data set by numbers that were fitted to the others."""
-    truth = truths(one.cell for one in replayed)
-    all_flops = {one.cell.place: one.plain["run all"].flops for one in replayed}
+    cells = [one.cell for one in replayed]
+    truth, likeness = truths(cells), fitting.similarities(cells, score)
 
-    def rows_of(outcomes: Mapping[Cell, Outcome] | Sequence[tuple[Cell, Outcome]]) -> list[Row]:
-        pairs = outcomes.items() if isinstance(outcomes, Mapping) else outcomes
-        return [row(cell, out, truth, all_flops[cell.place]) for cell, out in pairs]
+    def rows_of(policy: Policy) -> list[Row]:
+        return [row(one.cell, policy(one), truth, one.plain["run all"].flops) for one in replayed]
 
-    options = {p: rows_of([(one.cell, one.raced[p]) for one in replayed]) for p in fitting.HOPELESS}
-    raced, hopeless = fitting.judged_by_others(options, fitting.hopeless)
-    likeness = fitting.similarities([one.cell for one in replayed], score)
-    by_cuts = {
-        (large, similar): rows_of(
-            [
-                (
-                    one.cell,
-                    policies.folklore(
-                        one.cell, likeness[one.cell.data], large=large, similar=similar
-                    ),
-                )
-                for one in replayed
-            ]
+    def raced_at(chance: float) -> Policy:
+        return lambda one: one.raced[chance]
+
+    def plain(name: str) -> Policy:
+        return lambda one: one.plain[name]
+
+    def quadrants(large: float, similar: float) -> Policy:
+        return lambda one: policies.folklore(
+            one.cell, likeness[one.cell.data], large=large, similar=similar
         )
-        for large, similar in fitting.all_cuts()
-    }
-    quadrants, cuts = fitting.judged_by_others(by_cuts, fitting.cuts)
-    names = list(replayed[0].plain)
-    rows = {
-        "headstart": raced,
-        "headstart, no race": rows_of([(one.cell, one.unraced) for one in replayed]),
-        "four quadrants, tuned": quadrants,
-        **{name: rows_of([(one.cell, one.plain[name]) for one in replayed]) for name in names},
-        "random": rows_of([(one.cell, out) for one in replayed for out in one.random]),
-    }
-    worths = [forecasts.worth(one.cell, truth) for one in replayed]
+
+    options = Options(
+        {chance: rows_of(raced_at(chance)) for chance in fitting.HOPELESS},
+        {cuts: rows_of(quadrants(*cuts)) for cuts in fitting.all_cuts()},
+    )
+    raced, hopeless = fitting.judged_by_others(options.hopeless, fitting.hopeless)
+    tuned, cuts = fitting.judged_by_others(options.cuts, fitting.cuts)
+    drawn = [
+        row(one.cell, outcome, truth, one.plain["run all"].flops)
+        for one in replayed
+        for outcome in one.random
+    ]
+    worths = [forecasts.worth(cell, truth) for cell in cells]
     return Table(
         replayed,
         truth,
-        rows,
+        {
+            "headstart": raced,
+            "headstart, no race": rows_of(lambda one: one.unraced),
+            "four quadrants, tuned": tuned,
+            **{name: rows_of(plain(name)) for name in replayed[0].plain},
+            "random": drawn,
+        },
+        options,
         hopeless,
         cuts,
         [found for one in replayed for found in one.catch_ups],
         [found for found in worths if found is not None],
     )
+
+
+def calibration(found: Table) -> dict[str, Any]:
+    """What the package reads: see `headstart.evidence.calibration`."""
+    large, similar = fitting.cuts(found.options.cuts)
+    cells = [one.cell for one in found.replayed]
+    return {
+        "fitted_to": {
+            "data": sorted({cell.data for cell in cells}),
+            "backbones": sorted({cell.backbone for cell in cells}),
+            "studies": len(cells),
+            "versions": cells[0].versions,
+            "day": datetime.now(UTC).date().isoformat(),
+        },
+        "fitted": {
+            "hopeless": fitting.hopeless(found.options.hopeless),
+            "catch_up_widening": round(fitting.widening(found.catch_ups), 2),
+            "data_worth_widening": round(fitting.widening(found.worths), 2),
+            "large": large,
+            "similar": similar,
+        },
+    }
 
 
 def score(cell: Cell) -> float | None:
@@ -132,11 +173,17 @@ def main() -> None:
     from backtest import results
 
     arguments = _arguments()
-    cells = list(read_work(arguments.work) if arguments.work else read_table())
+    source = arguments.work or TABLE
+    if not source.exists():
+        raise SystemExit(f"There is no {source}: run `make backtest-grid` first.")
+    cells = list(read_work(source) if arguments.work else read_table())
     if not cells:
-        raise SystemExit(f"{arguments.work} holds no finished cells; see backtest/README.md.")
-    text = results.report(table(replay_all(cells, arguments.processes)))
+        raise SystemExit(f"{source} holds no finished cells; see backtest/README.md.")
+    found = table(replay_all(cells, arguments.processes))
+    text = results.report(found)
     print(text)
+    if arguments.fit:
+        write_json(FILE, calibration(found))
     if arguments.to:
         arguments.to.write_text(text, encoding="utf-8")
 
@@ -145,6 +192,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m backtest.replay", description=__doc__)
     parser.add_argument("--work", type=Path, help="a grid's work folder, in place of the table")
     parser.add_argument("--to", type=Path, help="a Markdown file for the figures")
+    parser.add_argument("--fit", action="store_true", help=f"write {FILE.name} too")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
 
