@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint format clean setup
+.PHONY: help demo test test-all bench backtest-grid lint format clean setup
 
 help:  ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## Compare strategies on embedded images and write a report
 	@$(BIN)/headstart demo
@@ -27,6 +27,12 @@ bench: $(READY)  ## Time headstart beside its peers and the machine's limits (ha
 	@test -e $(VENV)/.bench || { $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-input --constraint constraints.txt --editable '.[dev,bench]' && touch $(VENV)/.bench; }
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench --to bench/RESULTS.md $(DATA:%=--data %)
+
+# It goes on where it stopped. DATA, FASHION and WEIGHTS name folders: see backtest/README.md.
+backtest-grid: $(READY)  ## Run the grid of studies that advice is judged by (hours)
+	@$(BIN)/python -m backtest grid $(DATA:%=--data %) $(FASHION:%=--fashion %) \
+	  $(WEIGHTS:%=--weights %)
+	@$(BIN)/python -m backtest pack
 
 lint: $(READY)  ## Check style, types and the order of the rooms
 	@$(BIN)/ruff check .

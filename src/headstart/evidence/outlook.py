@@ -88,7 +88,7 @@ def _curves(study: Path, arm: ArmEvidence) -> list[list[CurvePoint]]:
 
 
 def held(points: Sequence[CurvePoint]) -> Curve:
-    """Errors at each evaluation until the rate begins to fall."""
+    """Errors until the rate begins to fall: the curve that a forecast follows."""
     peak = max((p.rate for p in points), default=0.0)
     last = max((i for i, p in enumerate(points) if p.rate >= 0.999 * peak), default=-1)
     held = points[: last + 1]

@@ -44,16 +44,21 @@ class LeftOut:
 
 
 def left_out(
-    arm: Standing, field: Sequence[Standing], *, delta: float, seed: int = 0
+    arm: Standing,
+    field: Sequence[Standing],
+    *,
+    delta: float,
+    hopeless: float = HOPELESS,
+    seed: int = 0,
 ) -> LeftOut | None:
     """Whether `arm` goes no further, given all arms of the race; None: it goes on.
 
-    It does where the chance that it matters is under 5%. An arm matters that would be chosen: one
-    that is dearer than the most accurate of the others if it ends over `delta` better; a cheaper
-    one if it ends within `delta`. Training from scratch matters if it ends within `delta`,
-    whatever it costs, because when it catches up is what is asked; and it is judged by a straight
-    line, which no curve that flattens falls below (see `chance_to_reach`). Plain successive
-    halving would leave it out for having begun behind.
+    It does where the chance that it matters is under `hopeless`. An arm matters that would be
+    chosen: one that is dearer than the most accurate of the others if it ends over `delta` better;
+    a cheaper one if it ends within `delta`. Training from scratch matters if it ends within
+    `delta`, whatever it costs, because when it catches up is what is asked; and it is judged by a
+    straight line, which no curve that flattens falls below (see `chance_to_reach`). Plain
+    successive halving would leave it out for having begun behind.
     """
     others = [
         one for one in field if one.name not in (arm.name, CONTROL) and one.correct is not None
@@ -63,12 +68,12 @@ def left_out(
     best = max(others, key=lambda one: (one.accuracy, -one.flops))
     assert best.correct is not None
     if arm.correct is None or arm.curve is None:
-        return _not_begun(best, delta, seed)
+        return _not_begun(best, delta, hopeless, seed)
     dearer = arm.flops > best.flops and not arm.scratch
     margin = delta if dearer else -delta
     judge = chance_to_reach if arm.scratch else chance_to_exceed
     p = judge(arm.curve, arm.steps, arm.correct, best.correct, margin, seed=seed)
-    if p is None or p >= HOPELESS:
+    if p is None or p >= hopeless:
         return None
     goal = f"end more than {points(delta)} above" if dearer else f"come within {points(delta)} of"
     how = ", were it to go on as fast as now," if arm.scratch else ""
@@ -93,10 +98,10 @@ def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -
     return {one.name for one, p in zip(field, close, strict=True) if p >= HOPELESS}
 
 
-def _not_begun(best: Standing, delta: float, seed: int) -> LeftOut | None:
+def _not_begun(best: Standing, delta: float, hopeless: float, seed: int) -> LeftOut | None:
     assert best.correct is not None
     p = chance_of_room(best.correct, delta, seed=seed)
-    if p >= HOPELESS:
+    if p >= hopeless:
         return None
     return LeftOut(
         p,

@@ -1,0 +1,206 @@
+"""What each policy would have run of a cell, what it would have chosen, and what that costs.
+
+A cell holds every arm run to its end, so any policy that looks at curves and validation answers can
+be replayed on it. No policy sees test answers. Compute is counted in FLOPs, rate sweeps included,
+and what several arms share is paid for once: the codes of the pretrained network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from backtest.cells import Arm, Cell
+from headstart.evidence.arms import ArmEvidence
+from headstart.evidence.fitting import Curve
+from headstart.evidence.ledger import Spent
+from headstart.evidence.similarity import Band
+from headstart.strategies import CONTROL, SOLVED
+from headstart.verdict.decide import Verdict, decide
+from headstart.verdict.quadrant import LARGE, quadrant
+from headstart.verdict.racing import RUNGS, Standing, left_out
+
+DELTA = 0.01  # of accuracy that does not matter: headstart's default
+FROZEN = tuple(name for name in SOLVED if name != CONTROL)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a policy made of a cell."""
+
+    choice: str
+    flops: float  # of everything that it ran
+    confidence: float | None = None  # that nothing tested is over delta better
+    p_better: tuple[tuple[str, str, float], ...] = ()  # of each pair of arms: P(the first is)
+    reached: Mapping[str, float] = field(default_factory=dict)  # share of its steps, by arm
+
+
+def run_all(cell: Cell) -> Outcome:
+    """Every arm to its end, and the one with the most validation images right."""
+    reached = {arm.strategy: 1.0 for arm in cell.arms}
+    return Outcome(_most_accurate(cell, reached), flops(cell, reached), reached=reached)
+
+
+def always(cell: Cell, strategy: str) -> Outcome:
+    """One arm, whatever the images."""
+    reached = {strategy: 1.0}
+    return Outcome(strategy, flops(cell, reached), reached=reached)
+
+
+def best_frozen(cell: Cell) -> Outcome:
+    """The frozen heads alone, and the one with the most validation images right."""
+    reached = dict.fromkeys(FROZEN, 1.0)
+    return Outcome(_most_accurate(cell, reached), flops(cell, reached), reached=reached)
+
+
+def folklore(cell: Cell, similarity: float, *, large: float, similar: float) -> Outcome:
+    """The four quadrants, with these cuts in images a class and in similarity."""
+    size = LARGE if cell.training / cell.classes >= large else 0.0
+    band: Band = "similar" if similarity >= similar else "different"
+    advised = quadrant(size, band).strategies
+    return always(cell, next(name for name in advised if _finished(cell.arm(name))))
+
+
+def successive_halving(cell: Cell) -> Outcome:
+    """At each rung the better half by validation accuracy goes on; plain, with headstart's rungs.
+
+    Heads that are solved stand at their end from the first, and count among the half.
+    """
+    reached = {a.strategy: 1.0 if not a.trains else 0.0 for a in cell.arms if a.strategy != CONTROL}
+    alive = list(reached)
+    for share in (*RUNGS, 1.0):
+        for name in alive:
+            if cell.arm(name).trains:
+                reached[name] = share
+        now = {name: accuracy(cell.arm(name), reached[name]) for name in alive}
+        alive = sorted(alive, key=lambda name: -now[name])[: (len(alive) + 1) // 2]
+    return Outcome(_most_accurate(cell, reached), flops(cell, reached), reached=reached)
+
+
+class Headstart:
+    """headstart's own race and decision, on one cell; what was judged before is remembered.
+
+    The judgements are the package's, `left_out` and `decide`. A memory serves replays of the same
+    cell under several chances below which an arm is left out.
+    """
+
+    def __init__(self, cell: Cell):
+        self.cell = cell
+        self._chances: dict[tuple[str, tuple[tuple[str, float], ...]], float | None] = {}
+        self._verdicts: dict[frozenset[str], Verdict] = {}
+
+    def __call__(
+        self, hopeless: float, rungs: Sequence[float] = RUNGS, *, raced: bool = True
+    ) -> Outcome:
+        """Race to the end, leaving out what matters with a chance under `hopeless`, and decide."""
+        cell = self.cell
+        reached = {arm.strategy: 0.0 if arm.trains else 1.0 for arm in cell.arms}
+        alive = [arm for arm in cell.arms if arm.trains]
+        for goal in (*rungs, 1.0):
+            if raced:
+                judged = {arm.strategy: self._chance(arm, reached) for arm in alive}
+                alive = [a for a in alive if (p := judged[a.strategy]) is None or p >= hopeless]
+            for arm in alive:
+                reached[arm.strategy] = goal
+        begun = {name: share for name, share in reached.items() if share > 0}
+        verdict = self._verdict(frozenset(name for name, share in begun.items() if share == 1))
+        assert verdict.choice is not None
+        return Outcome(
+            verdict.choice,
+            flops(cell, begun),
+            verdict.confidence,
+            tuple((pair.a, pair.b, pair.p_a_better) for pair in verdict.pairs),
+            begun,
+        )
+
+    def _chance(self, arm: Arm, reached: Mapping[str, float]) -> float | None:
+        """That the arm matters, as the package reckons it; None where it cannot be told."""
+        key = (arm.strategy, tuple(sorted(reached.items())))
+        if key not in self._chances:
+            field_ = [standing(one, reached[one.strategy]) for one in self.cell.arms]
+            own = next(one for one in field_ if one.name == arm.strategy)
+            done = bool(own.taken) and own.taken >= own.steps
+            why = None if done else left_out(own, field_, delta=DELTA, hopeless=1.0)
+            self._chances[key] = None if why is None else why.probability
+        return self._chances[key]
+
+    def _verdict(self, finished: frozenset[str]) -> Verdict:
+        if finished not in self._verdicts:
+            arms = [evidence(arm) for arm in self.cell.arms if arm.strategy in finished]
+            self._verdicts[finished] = decide(arms, delta=DELTA)
+        return self._verdicts[finished]
+
+
+def standing(arm: Arm, share: float) -> Standing:
+    """The arm as a race sees it at this share of its steps."""
+    if not share or not arm.curve:
+        return Standing(arm.strategy, float("inf"), arm.steps, arm.scratch)
+    last = arm.at(share) if arm.trains else len(arm.curve) - 1
+    points = arm.curve[: last + 1]
+    return Standing(
+        name=arm.strategy,
+        flops=arm.planned_flops,
+        steps=arm.steps,
+        scratch=arm.scratch,
+        taken=points[-1].step,
+        curve=Curve([p.step for p in points], [1 - p.accuracy for p in points]),
+        correct=arm.answers[last : last + 1],
+    )
+
+
+def evidence(arm: Arm) -> ArmEvidence:
+    """The arm as `decide` sees it, after its last step."""
+    done = _finished(arm)
+    return ArmEvidence(
+        strategy=arm.strategy,
+        state="done" if done else "failed",
+        cost=arm.ledger,
+        cost_with_pretraining=Spent(arm.ledger.images, arm.ledger.pixels, arm.ledger.flops),
+        correct=arm.correct if done else None,
+        still_rising=arm.still_rising,
+        planned_steps=arm.planned_steps,
+    )
+
+
+def flops(cell: Cell, reached: Mapping[str, float]) -> float:
+    """Of running each arm to that share of its steps, its rate sweep before it, codes once."""
+    arms = [cell.arm(name) for name in reached]
+    pretrained = [codes(arm) for arm in arms if not arm.scratch and arm.strategy != CONTROL]
+    own = sum(codes(arm) for arm in arms if arm.strategy == CONTROL)
+    steps = sum(tuning(arm) + training(arm, reached[arm.strategy]) for arm in arms if arm.trains)
+    return max(pretrained, default=0.0) + own + steps
+
+
+def codes(arm: Arm) -> float:
+    """FLOPs before its first step: of the codes that its head was solved on."""
+    if not arm.trains:
+        return arm.ledger.flops
+    return max(0.0, arm.ledger.flops - (arm.curve[-1].flops if arm.curve else 0.0))
+
+
+def tuning(arm: Arm) -> float:
+    """FLOPs of the steps of the sweep that chose the arm's rate."""
+    return sum(max(0.0, sweep.ledger.flops - codes(arm)) for sweep in arm.sweeps)
+
+
+def training(arm: Arm, share: float) -> float:
+    """FLOPs of the run's steps up to the first evaluation at `share` of them."""
+    return arm.curve[arm.at(share) if share < 1 else -1].flops if arm.curve else 0.0
+
+
+def accuracy(arm: Arm, share: float) -> float:
+    """On validation, at the first evaluation at `share` of the steps; -1 for an arm that failed."""
+    if not _finished(arm):
+        return -1.0
+    last = arm.at(share) if arm.trains and share < 1 else -1
+    return float(arm.answers[last].mean())
+
+
+def _finished(arm: Arm) -> bool:
+    return arm.state == "done"
+
+
+def _most_accurate(cell: Cell, reached: Mapping[str, float]) -> str:
+    """Of the arms that went to their end, the cheapest of equals; never the control."""
+    ended = [cell.arm(n) for n, share in reached.items() if share == 1 and n != CONTROL]
+    return max(ended, key=lambda arm: (accuracy(arm, 1.0), -arm.ledger.flops)).strategy

@@ -1,0 +1,201 @@
+"""`python -m backtest.replay`: every figure of the advice and of its rivals, without training.
+
+With `--fit` it also writes the numbers that the package reads, fitted to all data sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from backtest import fitting, forecasts, policies
+from backtest.cells import Cell, read_work
+from backtest.figures import Row, Truth, row, truths
+from backtest.packing import TABLE, read_table
+from backtest.policies import Headstart, Outcome
+from headstart.evidence.calibration import FILE
+from headstart.evidence.similarity import similarity
+from headstart.records import write_json
+from headstart.strategies import CONTROL
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One cell under every policy that needs no other cell."""
+
+    cell: Cell
+    plain: dict[str, Outcome]  # policies without a number of their own
+    random: list[Outcome]  # one for each arm: drawn with equal chances
+    raced: dict[float, Outcome]  # headstart, by the chance below which an arm is left out
+    unraced: Outcome  # headstart's decision on all arms
+    catch_ups: list[forecasts.Foretold]
+
+
+def replay(cell: Cell) -> Replayed:
+    """What each policy makes of `cell`, and what is foretold there."""
+    headstart = Headstart(cell)
+    arms = [arm.strategy for arm in cell.arms if arm.strategy != CONTROL and arm.state == "done"]
+    return Replayed(
+        cell,
+        plain={
+            "run all": policies.run_all(cell),
+            "always fine-tune": policies.always(cell, "fine-tune"),
+            "always frozen": policies.always(cell, "linear"),
+            "best frozen": policies.best_frozen(cell),
+            "successive halving": policies.successive_halving(cell),
+        },
+        random=[policies.always(cell, name) for name in arms],
+        raced={p: headstart(p) for p in fitting.HOPELESS},
+        unraced=headstart(0.0, raced=False),
+        catch_ups=forecasts.catch_ups(cell),
+    )
+
+
+Policy = Callable[[Replayed], Outcome]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every cell's row under each number that is tried."""
+
+    hopeless: dict[float, list[Row]]
+    cuts: dict[fitting.Cuts, list[Row]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows, by policy, and what was fitted."""
+
+    replayed: Sequence[Replayed]
+    truth: Truth
+    rows: dict[str, list[Row]]
+    options: Options
+    hopeless: dict[str, float]  # by the data set that was left out
+    cuts: dict[str, fitting.Cuts]
+    catch_ups: list[forecasts.Foretold]
+    worths: list[forecasts.Foretold]
+
+
+def table(replayed: Sequence[Replayed]) -> Table:
+    """Everything that is judged, each data set by numbers that were fitted to the others."""
+    cells = [one.cell for one in replayed]
+    truth, likeness = truths(cells), fitting.similarities(cells, score)
+
+    def rows_of(policy: Policy) -> list[Row]:
+        return [row(one.cell, policy(one), truth, one.plain["run all"].flops) for one in replayed]
+
+    def raced_at(chance: float) -> Policy:
+        return lambda one: one.raced[chance]
+
+    def plain(name: str) -> Policy:
+        return lambda one: one.plain[name]
+
+    def quadrants(large: float, similar: float) -> Policy:
+        return lambda one: policies.folklore(
+            one.cell, likeness[one.cell.data], large=large, similar=similar
+        )
+
+    options = Options(
+        {chance: rows_of(raced_at(chance)) for chance in fitting.HOPELESS},
+        {cuts: rows_of(quadrants(*cuts)) for cuts in fitting.all_cuts()},
+    )
+    raced, hopeless = fitting.judged_by_others(options.hopeless, fitting.hopeless)
+    tuned, cuts = fitting.judged_by_others(options.cuts, fitting.cuts)
+    drawn = [
+        row(one.cell, outcome, truth, one.plain["run all"].flops)
+        for one in replayed
+        for outcome in one.random
+    ]
+    worths = [forecasts.worth(cell, truth) for cell in cells]
+    return Table(
+        replayed,
+        truth,
+        {
+            "headstart": raced,
+            "headstart, no race": rows_of(lambda one: one.unraced),
+            "four quadrants, tuned": tuned,
+            **{name: rows_of(plain(name)) for name in replayed[0].plain},
+            "random": drawn,
+        },
+        options,
+        hopeless,
+        cuts,
+        [found for one in replayed for found in one.catch_ups],
+        [found for found in worths if found is not None],
+    )
+
+
+def calibration(found: Table) -> dict[str, Any]:
+    """What the package reads: see `headstart.evidence.calibration`."""
+    large, similar = fitting.cuts(found.options.cuts)
+    cells = [one.cell for one in found.replayed]
+    return {
+        "fitted_to": {
+            "data": sorted({cell.data for cell in cells}),
+            "backbones": sorted({cell.backbone for cell in cells}),
+            "studies": len(cells),
+            "versions": cells[0].versions,
+            "day": datetime.now(UTC).date().isoformat(),
+        },
+        "fitted": {
+            "hopeless": fitting.hopeless(found.options.hopeless),
+            "catch_up_widening": round(fitting.widening(found.catch_ups), 2),
+            "data_worth_widening": round(fitting.widening(found.worths), 2),
+            "large": large,
+            "similar": similar,
+        },
+    }
+
+
+def score(cell: Cell) -> float | None:
+    """How much the cell's images are like those of pretraining, where its network can tell."""
+    seen = cell.mismatch
+    found = similarity(list(seen.layers.values()), list(seen.noise.values()))
+    return None if found is None else found.score
+
+
+def replay_all(cells: Sequence[Cell], processes: int) -> list[Replayed]:
+    """Each cell, several at a time."""
+    if processes == 1:
+        return [replay(cell) for cell in cells]
+    with ProcessPoolExecutor(processes) as pool:
+        return list(pool.map(replay, cells, chunksize=4))
+
+
+def main() -> None:
+    """Replay the table, print the figures and write them down."""
+    from backtest import results
+
+    arguments = _arguments()
+    source = arguments.work or TABLE
+    if not source.exists():
+        raise SystemExit(f"There is no {source}: run `make backtest-grid` first.")
+    cells = list(read_work(source) if arguments.work else read_table())
+    if not cells:
+        raise SystemExit(f"{source} holds no finished cells; see backtest/README.md.")
+    found = table(replay_all(cells, arguments.processes))
+    text = results.report(found)
+    print(text)
+    if arguments.fit:
+        write_json(FILE, calibration(found))
+    if arguments.to:
+        arguments.to.write_text(text, encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m backtest.replay", description=__doc__)
+    parser.add_argument("--work", type=Path, help="a grid's work folder, in place of the table")
+    parser.add_argument("--to", type=Path, help="a Markdown file for the figures")
+    parser.add_argument("--fit", action="store_true", help=f"write {FILE.name} too")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Numbers that were fitted to measured studies, where no theory gives them.
+
+They lie in ``calibration.json`` beside this file, with the data sets and the versions that they
+were fitted to. What backtest/RESULTS.md says of their worth was measured with each data set left
+out of the fit in turn.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("calibration.json")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted."""
+
+    hopeless: float  # chance of mattering below which a race leaves an arm out
+    catch_up_widening: float  # of the 80% intervals of catch-up: see `forecast.widened`
+    data_worth_widening: float  # likewise, of how many images match
+    large: float  # images a class from which on folklore's data are large
+    similar: float  # similarity from which on folklore's images are like those of pretraining
+
+
+def read_calibration(path: Path = FILE) -> tuple[Calibration, dict[str, Any]]:
+    """The numbers, and what they were fitted to."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Calibration(**content["fitted"]), content["fitted_to"]
+
+
+CALIBRATION, FITTED_TO = read_calibration()

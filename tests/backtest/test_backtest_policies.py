@@ -1,0 +1,112 @@
+"""What each policy runs of a cell, chooses and is billed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backtest.cells import Cell
+from backtest.policies import Headstart
+from backtest_simulated import ACCURACY, BATCH, FORWARD, STEP, TRAINING, simulated
+
+from backtest import policies
+
+
+def test_codes_of_the_pretrained_network_are_paid_for_once() -> None:
+    cell = simulated()
+    alone = policies.flops(cell, {"linear": 1.0})
+    assert alone == TRAINING * FORWARD
+    assert policies.flops(cell, dict.fromkeys(policies.FROZEN, 1.0)) == alone
+    tuned = policies.flops(cell, {"linear": 1.0, "fine-tune": 1.0})
+    assert tuned == pytest.approx(alone + 100 * STEP + 3 * 12 * STEP)
+
+
+def test_the_control_has_codes_of_its_own() -> None:
+    cell = simulated()
+    both = policies.flops(cell, {"linear": 1.0, "frozen-random": 1.0})
+    assert both == 2 * TRAINING * FORWARD
+
+
+def test_an_arm_that_stops_early_is_billed_its_sweep_and_its_steps_until_then() -> None:
+    cell = simulated()
+    assert policies.flops(cell, {"scratch": 0.1}) == pytest.approx(30 * STEP + 3 * 37 * STEP)
+
+
+def test_nothing_is_billed_for_an_arm_that_is_not_begun() -> None:
+    assert policies.flops(simulated(), {}) == 0
+    assert BATCH * FORWARD * 3 == STEP
+
+
+def test_no_policy_sees_test_answers() -> None:
+    cell = simulated()
+    blind = cell.model_copy(
+        update={"arms": [a.model_copy(update={"test": ~a.test}) for a in cell.arms]}
+    )
+    for one, other in ((cell, blind), (blind, cell)):
+        assert Headstart(one)(0.05) == Headstart(other)(0.05)
+        assert policies.run_all(one) == policies.run_all(other)
+        assert policies.successive_halving(one) == policies.successive_halving(other)
+
+
+def test_run_all_takes_the_most_accurate_on_validation_and_never_the_control() -> None:
+    best = simulated(accuracies=ACCURACY | {"frozen-random": 0.99})
+    assert policies.run_all(best).choice == "fine-tune"
+
+
+def test_headstart_takes_less_than_everything_and_chooses_what_it_would_have() -> None:
+    cell = simulated()
+    headstart = Headstart(cell)
+    raced, whole = headstart(0.05), headstart(0.05, raced=False)
+    assert raced.choice == whole.choice == "fine-tune"
+    assert raced.flops < whole.flops == policies.run_all(cell).flops
+    assert raced.reached["scratch"] < 1 == raced.reached["fine-tune"]
+
+
+def test_what_is_left_out_at_one_chance_is_left_out_at_a_higher_one() -> None:
+    headstart = Headstart(simulated())
+    spent = [headstart(p).flops for p in (0.0, 0.01, 0.05, 0.3)]
+    assert spent == sorted(spent, reverse=True)
+    assert spent[0] > spent[-1]
+
+
+def test_frozen_features_that_are_always_right_end_the_race_before_it_begins() -> None:
+    cell = simulated(accuracies=ACCURACY | {"linear": 0.9999})
+    found = Headstart(cell)(0.05)
+    assert found.choice == "linear"
+    assert not {"partial", "fine-tune", "scratch"} & set(found.reached)
+
+
+def test_successive_halving_leaves_out_what_began_behind() -> None:
+    slow = simulated(accuracies=ACCURACY | {"scratch": 0.95}, tau=0.6)
+    found = policies.successive_halving(slow)
+    assert policies.run_all(slow).choice == "scratch"
+    assert found.choice != "scratch"
+    assert found.reached["scratch"] < 1
+
+
+def test_headstart_lets_scratch_go_on_that_may_catch_up() -> None:
+    slow = simulated(accuracies=ACCURACY | {"scratch": 0.95}, tau=0.6)
+    assert Headstart(slow)(0.05).choice == "scratch"
+
+
+@pytest.mark.parametrize(
+    ("images_a_class", "similarity", "chosen"),
+    [(20, 0.9, "linear"), (20, 0.5, "linear-all-stages"), (30, 0.9, "fine-tune")],
+)
+def test_folklore_follows_its_quadrant(images_a_class: int, similarity: float, chosen: str) -> None:
+    cell = simulated(size=4 * images_a_class)
+    assert policies.folklore(cell, similarity, large=25, similar=0.75).choice == chosen
+
+
+def test_an_arm_that_failed_is_never_chosen() -> None:
+    cell = simulated()
+    failed = cell.arm("fine-tune").model_copy(
+        update={"state": "failed", "test": np.zeros(0, np.bool_)}
+    )
+    others = [failed if arm.strategy == "fine-tune" else arm for arm in cell.arms]
+    broken: Cell = cell.model_copy(update={"arms": others})
+    for found in (
+        policies.run_all(broken),
+        policies.successive_halving(broken),
+        Headstart(broken)(0.05),
+    ):
+        assert found.choice != "fine-tune"
