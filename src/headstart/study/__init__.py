@@ -3,7 +3,13 @@
 from headstart.study.conduct import conduct
 from headstart.study.inspecting import Inspection, inspect
 from headstart.study.listener import Listener
-from headstart.study.question import ArmPlan, Question, parse_budget, question_from
+from headstart.study.question import (
+    ArmPlan,
+    Question,
+    parse_budget,
+    parse_sizes,
+    question_from,
+)
 from headstart.study.result import Result
 
 __all__ = [
@@ -15,5 +21,6 @@ __all__ = [
     "conduct",
     "inspect",
     "parse_budget",
+    "parse_sizes",
     "question_from",
 ]
