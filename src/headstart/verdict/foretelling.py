@@ -55,22 +55,22 @@ def labels_saved(found: DataWorth, arm: str = "frozen features") -> str:
         return f"What the weights are worth in labelled images is not said: {found.reason}"
     if found.state == "nothing":
         return (
-            f"All {found.images:,} training images or more are needed for {arm} to do as well as "
+            f"For {arm}, all {found.images:,} training images or more are needed to do as well as "
             "training from scratch: so used, the weights save no labels here."
         )
     if found.state == "at least" or found.matching is None:
         factor = found.images / found.smallest
         return (
-            f"{found.smallest:,} labelled images are already enough for {arm} to do as well as "
+            f"For {arm}, {found.smallest:,} labelled images are already enough to do as well as "
             f"training from scratch on {found.images:,} ({_p(found.p_at_least)} sure): the weights "
             f"are worth a factor of {factor:.1f} in labels, or more."
         )
     low = f"under {found.smallest:,}" if found.low is None else f"{found.low:,.0f}"
     high = f"over {found.images:,}" if found.high is None else f"{found.high:,.0f}"
     return (
-        f"About {found.matching:,.0f} labelled images ({LEVEL} interval {low} to {high}) are "
-        f"enough for {arm} to do as well as training from scratch on {found.images:,}: the weights "
-        f"save about {found.images - found.matching:,.0f} labels."
+        f"For {arm}, about {found.matching:,.0f} labelled images ({LEVEL} interval {low} to "
+        f"{high}) are enough to do as well as training from scratch on {found.images:,}: the "
+        f"weights save about {found.images - found.matching:,.0f} labels."
     )
 
 

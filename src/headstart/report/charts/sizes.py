@@ -18,7 +18,6 @@ from headstart.report.charts.drawing import (
     MUTED,
     TIP,
     WIDE,
-    Align,
     Layer,
     Row,
     draw,
@@ -33,12 +32,12 @@ from headstart.report.charts.scales import (
     accuracy_axis,
     accuracy_scale,
     axis,
-    log_ticks,
     spread,
 )
 from headstart.report.palette import Look
 
-LINE = 17  # pixels between names, and between what is said of break-evens
+LINE = 17  # pixels between names
+MARK = 30  # pixels above the plot that a break-even takes
 LETTER = 0.56  # of the font size: the width of an average letter
 
 
@@ -76,7 +75,7 @@ def accuracy_over_images(
     if not any(len(one.points) > 1 for one in series):
         return None
     wide = shape == WIDE
-    top = 12 + LINE * len(marks)  # what is said of break-evens stands above the plot
+    top = 12 + MARK * len(marks)
     size = (
         Size(920, 440 + top, right=150, top=top, font=13)
         if wide
@@ -93,7 +92,7 @@ def accuracy_over_images(
         _bands(rows, horizontal, y),
         lines(rows, at, "strategy"),
         points(rows, at, size=50),
-        *_marks(marks, x, y, at, size),
+        *(_marks(marks, x, y, at, size) if marks else []),
     ]
     if wide:
         layers.append(_names(series, x, y, at))
@@ -107,7 +106,7 @@ def _ticks(x: Scale, amounts: Sequence[int], size: Size) -> list[tuple[float, st
         apart = size.font * LETTER * (len(wording.count(amount)) + 3)
         if not kept or x.pixel(kept[-1]) - x.pixel(amount) >= apart:
             kept.append(amount)
-    return [(t, wording.count(t)) for t in kept or log_ticks(x.low, x.high, 4)]
+    return [(t, wording.count(t)) for t in kept]
 
 
 def _row(one: Series, images: int, metric: Mapping[str, float]) -> Row:
@@ -139,43 +138,31 @@ def _regions(
     label = {"x": x.value(x.pixel(rows[0]["x"]) + 6), "y": y.value(y.pixels - 10)}
     return [
         Layer(rows, chart.encode(**at, x2="right:Q", y2="top:Q", description=TIP)),
-        texts([label | {"text": "breakdown of scratch", "colour": MUTED}], at),
+        texts([label | {"text": "breakdown", "colour": MUTED}], at),
     ]
 
 
 def _marks(marks: Sequence[Mark], x: Scale, y: Scale, at: Row, size: Size) -> list[Layer]:
-    """A rule at each break-even, its interval as a bar above the plot, and what it is."""
-    layers = []
+    """A rule through the plot at each break-even; above it what it is, and its interval."""
+    rules, bars, said = [], [], []
     for line, mark in enumerate(sorted(marks, key=lambda mark: mark.images)):
-        height = y.value(-LINE * (line + 0.5))
-        begin, end = mark.low or x.low, mark.high or x.high
-        place: dict[str, Any] = {"x": mark.images, "y": height, "bottom": y.low, "tip": mark.text}
-        bar = {"x": begin, "right": end, "y": height}
-        align: Align = "left"
-        text = x.pixel(end) + 8
-        if text + len(mark.text) * size.font * LETTER > x.pixels + size.right:
-            align, text = "right", x.pixel(begin) - 8
-        # Outside the plot's own range of accuracies: nothing there may be clipped.
-        layers += [
-            Layer(
-                [place],
-                alt.Chart()
-                .mark_rule(color=INK, strokeDash=[3, 3], clip=False, aria=True)
-                .encode(**at, y2="bottom:Q", description=TIP),
-            ),
-            Layer(
-                [bar],
-                alt.Chart()
-                .mark_rule(color=INK, strokeWidth=5, opacity=0.35, clip=False)
-                .encode(**at, x2="right:Q"),
-            ),
-            texts(
-                [{"x": x.value(text), "y": height, "text": mark.text, "colour": INK}],
-                at,
-                align,
-            ),
-        ]
-    return layers
+        bar, text = y.value(-MARK * line - 8), y.value(-MARK * line - 21)
+        half = len(mark.text) * size.font * LETTER / 2
+        middle = min(max(x.pixel(mark.images), half - size.left + 4), x.pixels + size.right - half)
+        place: dict[str, Any] = {"x": mark.images, "tip": mark.text, "colour": INK}
+        rules.append(place | {"y": y.high, "bottom": y.low})
+        bars.append(place | {"y": bar, "from": mark.low or x.low, "to": mark.high or x.high})
+        said.append({"x": x.value(middle), "y": text, "text": mark.text, "colour": INK})
+    rule = alt.Chart().mark_rule(color=INK, strokeDash=[3, 3], aria=True)
+    bar_mark = alt.Chart().mark_rule(color=INK, strokeWidth=5, opacity=0.3)
+    dot = alt.Chart().mark_point(color=INK, fill=INK, size=30, opacity=1)
+    start = {"x": alt.X("from:Q", scale=x.vega()), "y": at["y"]}
+    return [
+        Layer(rules, rule.encode(**at, y2="bottom:Q", description=TIP)),
+        Layer(bars, bar_mark.encode(**start, x2="to:Q")),
+        Layer(bars, dot.encode(**at)),
+        texts(said, at, "center"),
+    ]
 
 
 def _names(series: Sequence[Series], x: Scale, y: Scale, at: Row) -> Layer:
