@@ -16,6 +16,7 @@ from headstart.study import (
     Verification,
     conduct,
     parse_budget,
+    parse_sizes,
     question_from,
 )
 from headstart.study import inspect as inspect_images
@@ -38,6 +39,8 @@ def compare(
     schedule: str = "trapezoid",
     delta: float = 0.01,
     race: bool | None = None,
+    sizes: str | Sequence[str | float] | None = None,
+    tuning_study: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
     listener: Listener | None = None,
@@ -60,6 +63,10 @@ def compare(
         delta: differences in accuracy below it do not matter to you.
         race: leave arms out that cannot matter any more, with the reason; by default where there
             is a budget.
+        sizes: shares of the training images, such as ``"1/16,1/4,1"``: every arm is run on nested
+            subsets too, for accuracy over labelled images and the numbers at which arms break even.
+        tuning_study: run fine-tune's chosen rate factor from scratch too, and the default one in
+            every arm that learns, and show what tuning was worth (He et al. 2018, section 5.2).
         seed: of the splits and of everything that is drawn.
         out: the study's folder; the same call with the same folder continues it.
         listener: told what happens meanwhile.
@@ -86,6 +93,8 @@ def compare(
         schedule=schedule,
         delta=delta,
         race=race,
+        sizes=None if sizes is None else parse_sizes(sizes),
+        tuning_study=tuning_study,
         seed=seed,
     )
     return conduct(asked, default_out(data) if out is None else Path(out), listener)

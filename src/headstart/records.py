@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
 State = Literal["running", "done", "failed", "pruned", "unfinished"]
+Role = Literal["trial", "sweep", "tuning"]
 
 
 class Ledger(BaseModel):
@@ -77,7 +78,8 @@ class TrialRecord(BaseModel):
     protocol: str  # hash of what every compared trial must share; others are never ranked with it
     strategy: str  # the arm's name
     table: dict[str, Any]  # the strategy as it was run, every automatic value resolved
-    role: Literal["trial", "sweep"] = "trial"  # "sweep": a short run that only chose a rate
+    # "sweep": a short run that only chose a rate; "tuning": at another rate than the one chosen
+    role: Role = "trial"
     seed: int
     train_images: int
     planned_steps: int  # 0 for arms whose head is solved

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.evidence.data_worth import DataWorth, _antitonic, data_worth
+from headstart.evidence.data_worth import DataWorth, antitonic, data_worth
 
 IMAGES, CLASSES, CHANCE = 2000, 4, 0.75
 SIZES = [100, 200, 400, 800, 1600]
@@ -157,7 +157,7 @@ def test_errors_are_made_to_fall_as_pooling_neighbours_does(
     errors: list[float], weights: list[int]
 ) -> None:
     mass = np.array(weights[: len(errors)])
-    ours = _antitonic(np.array([errors, errors]), mass)
+    ours = antitonic(np.array([errors, errors]), mass)
     assert np.allclose(ours, pooled(errors, weights), atol=1e-9)
 
 
@@ -165,7 +165,7 @@ def test_errors_are_made_to_fall_as_scikit_learn_does() -> None:
     """Known answers of scikit-learn 1.9.1's IsotonicRegression(increasing=False)."""
     known = [[0.5, 0.44, 0.44, 4 / 15, 4 / 15, 0.25], [*[0.35833333333333334] * 5, 0.0]]
     errors = np.array([[0.5, 0.2, 0.6, 0.1, 0.3, 0.25], [0.1, 0.2, 0.3, 0.9, 0.4, 0.0]])
-    assert _antitonic(errors, np.array([1, 2, 3, 1, 5, 1])) == pytest.approx(np.array(known))
+    assert antitonic(errors, np.array([1, 2, 3, 1, 5, 1])) == pytest.approx(np.array(known))
 
 
 @given(st.lists(st.floats(0, 1), min_size=10, max_size=10), st.integers(50, 200))

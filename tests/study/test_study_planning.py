@@ -18,9 +18,10 @@ from headstart.execution import Costs
 from headstart.records import TrialRecord
 from headstart.strategies import NAMES, Strategy, choose, defaults
 from headstart.study import ArmPlan, Question, parse_budget, plan, question_from
-from headstart.study.plan import MINIMUM_UNIT, MOST_SEEDS, RESERVE, sweep_trials
+from headstart.study.plan import MOST_SEEDS, RESERVE, sweep_trials
 from headstart.study.question import StudyFile, require_same
 from headstart.study.runs import best_factor
+from headstart.study.subsets import MINIMUM_UNIT
 
 STAGES = ("stem", "one", "two", "three", "four")
 

@@ -52,6 +52,17 @@ Race = Annotated[
         show_default=False,
     ),
 ]
+Sizes = Annotated[
+    str | None,
+    typer.Option(help="Shares of the training images to run every arm on too: 1/16,1/4,1."),
+]
+TuningStudy = Annotated[
+    bool,
+    typer.Option(
+        "--tuning-study",
+        help="Show what tuning is worth: fine-tune's rate from scratch, and default rates.",
+    ),
+]
 Strategies = Annotated[
     str | None,
     typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -79,19 +79,25 @@ class _Trial:
 
 
 def gather(
-    study: Path, protocol: str, planned: Sequence[PlannedArm], *, pretraining: PretrainingCost
+    study: Path,
+    protocol: str,
+    planned: Sequence[PlannedArm],
+    *,
+    pretraining: PretrainingCost,
+    beside: Collection[str] = (),
 ) -> Gathered:
     """The evidence about each planned arm, from the records in the folder `study`.
 
     Only trials of `protocol` are read: records made under different protocols are never ranked
     together. Likewise predictions on other validation images than most trials have, or with
-    scores that are no numbers, are left out. Whatever is left out is named in a warning.
+    scores that are no numbers, are left out. Whatever is left out is named in a warning, save for
+    trials of the protocols `beside` it, which the study has too.
 
     An arm is done when all its planned seeds are. Otherwise it is judged by the seeds that are
     done, or failing that by whatever predictions there are, and says so in its state.
     """
     records = read_trials(study)
-    warnings = _other_protocols(records, protocol)
+    warnings = _other_protocols([r for r in records if r.protocol not in beside], protocol)
     records = [record for record in records if record.protocol == protocol]
     trials: dict[str, list[_Trial]] = {}
     for arm in planned:

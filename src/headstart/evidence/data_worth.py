@@ -89,7 +89,7 @@ def data_worth(
     try:
         _check(pretrained, scratch, sizes, PER_CLASS * classes)
         arms = [pretrained[n] for n in sizes] + [scratch[total]]
-        errors = _resampled(arms, rng)
+        errors = resampled(arms, rng)
         if probability(errors[:, -1] >= chance) > UNSURE:
             raise Withheld(
                 f"From scratch on {total} images the arm may as well guess: any number of images "
@@ -98,8 +98,8 @@ def data_worth(
     except Withheld as why:
         return DataWorth("withheld", total, smallest, reason=str(why), needed=why.needed)
 
-    falling = _antitonic(errors[:, :-1], np.array([len(pretrained[n]) for n in sizes]))
-    matching = _matching(np.array(sizes, dtype=np.float64), falling, errors[:, -1])
+    falling = antitonic(errors[:, :-1], np.array([len(pretrained[n]) for n in sizes]))
+    matching = meeting(np.array(sizes, dtype=np.float64), falling, errors[:, -1])
     kept = {n: scratch[n] for n in sorted(scratch) if n >= PER_CLASS * classes}
     more = _more(kept, pretrained[total], chance, widening, rng)
     return _summary(matching, total, sizes, widening, more)
@@ -132,13 +132,13 @@ def _check(
     enough(next(iter(widths)))
 
 
-def _resampled(arms: list[Correct], rng: np.random.Generator) -> Floats:
+def resampled(arms: list[Correct], rng: np.random.Generator) -> Floats:
     """[bootstraps, arms]: errors under resampling of images, jointly, and of seeds."""
     errors = [float((~answers).mean()) for answers in arms]
     return np.clip(np.array(errors) + luck_of_images(arms, errors, arms[0].shape[1], rng), 0, 1)
 
 
-def _antitonic(errors: Floats, weights: npt.NDArray[np.int64]) -> Floats:
+def antitonic(errors: Floats, weights: npt.NDArray[np.int64]) -> Floats:
     """The nearest errors [sets, sizes] that never rise, by least squares.
 
     min over a <= i of max over b >= i of the mean of a..b: no loop over sets.
@@ -159,7 +159,7 @@ def _antitonic(errors: Floats, weights: npt.NDArray[np.int64]) -> Floats:
     return fitted
 
 
-def _matching(sizes: Floats, falling: Floats, target: Floats) -> Floats:
+def meeting(sizes: Floats, falling: Floats, target: Floats) -> Floats:
     """[sets]: the size at which `falling` [sets, sizes] meets `target`, along log n.
 
     0 where the smallest size is below it already, infinite where even the largest is above.

@@ -40,11 +40,11 @@ def outlook(
     its rate is held: weights that were evaluated while it falls belong to another curve.
     """
     known = [a for a in arms if a.correct is not None and a.trials and a.strategy != CONTROL]
-    scratch = [a for a in known if _starts(study, a) == {"random"} and a.planned_steps]
-    loaded = [a for a in known if _starts(study, a) == {"pretrained"} and a.state == "done"]
+    scratch = [a for a in known if starts(study, a) == {"random"} and a.planned_steps]
+    loaded = [a for a in known if starts(study, a) == {"pretrained"} and a.state == "done"]
     if not scratch or not loaded:
         return None
-    own, best = (max(group, key=_accuracy) for group in (scratch, loaded))
+    own, best = (max(group, key=mean_accuracy) for group in (scratch, loaded))
     assert own.correct is not None
     assert best.correct is not None
     assert best.predictions is not None
@@ -64,19 +64,20 @@ def outlook(
             seed=seed,
         ),
         data_worth=_worth(study, protocol, own, len(np.unique(labels)), chance, seed),
-        breakdown=_breakdown(study, own, whole[0], delta, seed) if whole else None,
+        breakdown=breakdown_of(study, own, whole[0], delta, seed) if whole else None,
         overfitting={
             arm.strategy: overfitting(_losses(study, arm)) for arm in known if arm.planned_steps
         },
     )
 
 
-def _accuracy(arm: ArmEvidence) -> float:
+def mean_accuracy(arm: ArmEvidence) -> float:
+    """On validation, over seeds; the arm must have answers."""
     assert arm.correct is not None
     return float(arm.correct.mean())
 
 
-def _starts(study: Path, arm: ArmEvidence) -> set[str]:
+def starts(study: Path, arm: ArmEvidence) -> set[str]:
     """The places that the arm's weights began at, as its record has them."""
     record = read_trial(study / "trials" / arm.trials[0])
     start = {} if record is None else record.table.get("start", {})
@@ -119,9 +120,10 @@ def _worth(
     )
 
 
-def _breakdown(
+def breakdown_of(
     study: Path, scratch: ArmEvidence, tuned: ArmEvidence, delta: float, seed: int
 ) -> Breakdown:
+    """See `headstart.evidence.breakdown`; both arms need answers."""
     assert scratch.correct is not None
     assert tuned.correct is not None
     return breakdown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -68,6 +68,13 @@ class Setting:
     def reference(self) -> Chain:
         """The backbone with its pretrained weights, as loaded."""
         return load(self.backbone, self.weights, image_size=self.data.image_size)
+
+    def on(self, training: npt.NDArray[np.int64]) -> Setting:
+        """The same with other training images: what was kept of these does not go with it."""
+        data = replace(self.data, training=training)
+        other = replace(self, data=data, activations={}, _codes={}, _fits={})
+        other.reference = self.reference
+        return other
 
     @property
     def stages(self) -> tuple[str, ...]:

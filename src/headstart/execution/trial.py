@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from headstart.errors import HeadstartError
 from headstart.execution.setting import Setting, digest_of
+from headstart.records import Role
 from headstart.strategies import Strategy, defaults, resolve
 from headstart.tasks.classification import STATISTICS_IMAGES
 from headstart.training import Recipe
@@ -22,7 +22,7 @@ class Trial:
     seed: int
     unit: int = 0  # steps of a phase of steps: 1; 0 where no step is taken
     rate_factor: float | None = None  # x the default rate
-    role: Literal["trial", "sweep"] = "trial"
+    role: Role = "trial"
     hold_until: int = 0  # the rate falls no earlier than after this step, whatever was planned
 
     def key(self, protocol: str) -> str:

@@ -228,10 +228,11 @@ def _train(
         if task.latest is not None:
             write_predictions(folder, task.latest)
         raise
-    if trial.role == "trial":
+    if trial.role != "sweep":
         # A run ends with an evaluation, of the very weights that it leaves in the network.
         assert task.latest is not None
         write_predictions(folder, task.latest)
+    if trial.role == "trial":
         _save_network(folder, chain)
     return record.model_copy(
         update={

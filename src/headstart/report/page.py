@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import records
-from headstart.report import figures, inspection, palette, probe, transplants, verification
+from headstart.report import figures, inspection, palette, probe, sizes, transplants, verification
 from headstart.report.figures import ENDS
 from headstart.report.limits import gloss, limits
 from headstart.report.material import Material, gather
@@ -72,6 +72,8 @@ def _context(material: Material) -> dict[str, Any]:
         "costs": figures.cost(material),
         **_transplants(material),
         **probe.view(answer.get("probe")),
+        **sizes.view(answer.get("sizes"), [arm["strategy"] for arm in material.arms]),
+        "tuning": answer.get("tuning"),
         "outlook": answer.get("outlook"),
         "verification": verification.view(material.folder),
         "seen": inspection.view(answer["profile"]),

@@ -44,6 +44,10 @@ def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -
     if answer.get("outlook"):
         console.print(_list(answer["outlook"]["sentences"]))
         console.print()
+    for asked in ("sizes", "tuning"):
+        if answer.get(asked):
+            console.print(_list(answer[asked]["sentences"]))
+            console.print()
     if answer.get("transplants"):
         _show_transplants(answer, console)
     if folder is not None:

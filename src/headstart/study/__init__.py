@@ -3,7 +3,13 @@
 from headstart.study.conduct import conduct
 from headstart.study.inspecting import Inspection, inspect
 from headstart.study.listener import Listener
-from headstart.study.question import ArmPlan, Question, parse_budget, question_from
+from headstart.study.question import (
+    ArmPlan,
+    Question,
+    parse_budget,
+    parse_sizes,
+    question_from,
+)
 from headstart.study.result import Result
 from headstart.study.verifying import Verification, verify
 
@@ -17,6 +23,7 @@ __all__ = [
     "conduct",
     "inspect",
     "parse_budget",
+    "parse_sizes",
     "question_from",
     "verify",
 ]

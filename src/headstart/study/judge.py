@@ -12,13 +12,15 @@ from PIL import Image
 
 from headstart.backbones import profile
 from headstart.data import Dataset
-from headstart.evidence.arms import ArmEvidence, PlannedArm, gather
+from headstart.evidence.arms import ArmEvidence, Gathered, PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost, starts_pretrained
 from headstart.evidence.mistakes import confidently_wrong
 from headstart.evidence.outlook import outlook
 from headstart.evidence.probe import Candidate, ProbeEvidence, order_of_candidates, probe_evidence
+from headstart.evidence.sizes import Sizes, Subset, sizes
 from headstart.evidence.statistics import Estimate
 from headstart.evidence.transplants import transplants, with_borrowed
+from headstart.evidence.tuning import tuning
 from headstart.execution import machine, versions
 from headstart.records import (
     MismatchRecord,
@@ -36,6 +38,7 @@ from headstart.study.profile import profile as profile_of
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Ran
 from headstart.study.scoring import measure_on_test, read_test, save_model
+from headstart.study.sizes import judge_sizes, size_studies
 from headstart.verdict.answer import StudyAnswer, answer
 from headstart.verdict.decide import decide
 
@@ -52,12 +55,20 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
     or explained; its result is kept in test.json. What is foretold of it is written down before.
     """
     published = study.setting.weights == "pretrained"
-    gathered = gather(
-        study.folder,
-        study.resolved.protocol,
-        [_planned(arm, ran, published=published) for arm in study.resolved.arms],
-        pretraining=PretrainingCost(forward_flops=_pretraining_flops(study)),
-    )
+    pretraining = PretrainingCost(forward_flops=_pretraining_flops(study))
+    parts = size_studies(study)
+    beside = [study.resolved.protocol, *(part.resolved.protocol for _, part in parts)]
+
+    def gather_arms(study: Study, ran: Ran) -> Gathered:
+        return gather(
+            study.folder,
+            study.resolved.protocol,
+            [_planned(arm, ran, published=published) for arm in study.resolved.arms],
+            pretraining=pretraining,
+            beside=beside,
+        )
+
+    gathered = gather_arms(study, ran)
     sources = {arm.strategy.name: arm.strategy.sources for arm in study.resolved.arms}
     arms = with_borrowed(gathered.arms, sources)
     verdict = decide(arms, delta=study.asked.delta, seed=study.asked.seed)
@@ -78,10 +89,11 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
             put_on_record(study, arms, verdict, ahead)
             _drop_spare_weights(study, arms)
         tests = _take_home(study, chosen, open_test=complete)
+    subsets, warnings = judge_sizes(parts, ran, gather_arms)
     probe = probe_evidence(study.folder, study.resolved.protocol, seed=study.asked.seed)
     result = answer(
         question=_question(study),
-        profile=_profile(study, gathered.warnings),
+        profile=_profile(study, [*gathered.warnings, *warnings]),
         arms=arms,
         verdict=verdict,
         tests=tests,
@@ -93,9 +105,19 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         probe=probe,
         order=[] if probe is None else _order(study, probe),
         outlook=ahead,
+        sizes=_sizes(study, subsets, arms) if subsets else None,
+        tuning=tuning(study.folder, study.resolved.protocol, arms)
+        if study.asked.tuning_study
+        else None,
     )
     write_json(study.folder / "study.json", result.to_json())
     return result
+
+
+def _sizes(study: Study, subsets: list[Subset], arms: list[ArmEvidence]) -> Sizes:
+    whole = Subset(1.0, len(study.splits.train), arms)
+    asked = study.asked
+    return sizes(study.folder, [*subsets, whole], delta=asked.delta, seed=asked.seed)
 
 
 def _planned(arm: ArmPlan, ran: Ran, *, published: bool) -> PlannedArm:
@@ -136,6 +158,8 @@ def _question(study: Study) -> dict[str, Any]:
         "batch_size": resolved.batch_size,
         "schedule": asked.schedule,
         "delta": asked.delta,
+        "sizes": asked.sizes,
+        "tuning_study": asked.tuning_study,
         "protocol": resolved.protocol,
     }
 

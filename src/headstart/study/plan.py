@@ -19,11 +19,13 @@ from headstart.features.cache import Cache
 from headstart.features.engine_choice import choose_engine
 from headstart.strategies import NAMES, Strategy, choose, defaults, resolve
 from headstart.strategies.table import ARM
+from headstart.strategies.tuning import require_arms
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan, Question, Resolved, StudyFile, require_same
+from headstart.study.spending import Spending
+from headstart.study.subsets import MINIMUM_UNIT, plan_subsets
 from headstart.tasks import Data
 
-MINIMUM_UNIT = 8  # fewer fine-tuning steps than this show nothing
 MOST_SEEDS = 3  # where the user says nothing and the budget allows
 TIMING = 0.1  # of the budget may be spent on timing steps
 RESERVE = 0.85  # of the budget is planned; the rest covers estimates and judging
@@ -83,6 +85,9 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
             )
         return Study(asked, existing.resolved, setting, folder)
     strategies, notes = _strategies(asked, setting)
+    if asked.tuning_study:
+        require_arms(strategies)
+    plan_subsets(asked, setting, [])  # what cannot be drawn is refused before anything is timed
     if listener is not None and asked.budget_seconds is not None:
         listener.on_stage("timing a few steps of each arm")
     arms, seeds = _plan(asked, setting, strategies, notes)
@@ -95,6 +100,7 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
         engine=setting.engine,
         seeds=seeds,
         arms=arms,
+        sizes=plan_subsets(asked, setting, arms),
         planning_seconds=time.perf_counter() - begun,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,11 +186,12 @@ def _plan(
         unit = asked.steps or natural
         return [_arm(s, unit, seeds, None, notes) for s in strategies], seeds
     costs = measure_costs(setting, [_timed(s) for s in strategies], TIMING * asked.budget_seconds)
+    spending = Spending(costs, asked)
     budget = asked.budget_seconds * RESERVE
     least = asked.steps or MINIMUM_UNIT
     kept, pruned = list(strategies), dict[str, str]()
     while True:
-        seeds, unit = _fit(budget, costs, kept, natural, asked)
+        seeds, unit = _fit(budget, spending, kept, natural, asked)
         if unit >= least or not any(s.trains for s in kept):
             break
         # The longest schedule goes first, whatever a busy machine did to the timed steps; an arm
@@ -212,7 +219,7 @@ def _timed(strategy: Strategy) -> Strategy:
 
 def _fit(
     budget: float,
-    costs: Costs,
+    spending: Spending,
     strategies: Sequence[Strategy],
     natural: int,
     asked: Question,
@@ -220,24 +227,24 @@ def _fit(
     """Seeds and step unit: three seeds where they leave half of the natural steps, else one."""
     if asked.steps is not None:
         for seeds in [asked.seeds] if asked.seeds else [MOST_SEEDS, 1]:
-            if costs.total(strategies, asked.steps, seeds) <= budget:
+            if spending.total(strategies, asked.steps, seeds) <= budget:
                 return seeds, asked.steps
         return asked.seeds or 1, 0
     for seeds in [asked.seeds] if asked.seeds else [MOST_SEEDS, 1]:
-        unit = _largest(budget, costs, strategies, seeds, natural)
+        unit = _largest(budget, spending, strategies, seeds, natural)
         if asked.seeds or seeds == 1 or unit >= natural / 2:
             return seeds, unit
     return 1, 0
 
 
 def _largest(
-    budget: float, costs: Costs, strategies: Sequence[Strategy], seeds: int, most: int
+    budget: float, spending: Spending, strategies: Sequence[Strategy], seeds: int, most: int
 ) -> int:
     """The largest unit up to `most` whose whole study fits the budget; 0 where none does."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        fits = costs.total(strategies, middle, seeds) <= budget
+        fits = spending.total(strategies, middle, seeds) <= budget
         low, high = (middle, high) if fits else (low, middle - 1)
     return low
 

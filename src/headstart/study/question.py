@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -35,6 +37,8 @@ class Question(BaseModel):
     delta: float = Field(0.01, gt=0, lt=1)  # differences below it do not matter to the user
     seed: int = Field(0, ge=0)  # of the splits and of everything drawn
     race: bool | None = None  # leave arms out that cannot matter; None: where there is a budget
+    sizes: list[float] | None = None  # shares of the training images, beside all: `parse_sizes`
+    tuning_study: bool = False  # train at other rates too than those that the sweeps choose
 
     @property
     def races(self) -> bool:
@@ -53,6 +57,14 @@ class ArmPlan(BaseModel):
     note: str | None = None
 
 
+class SizePlan(BaseModel):
+    """The arms on a subset of the training images."""
+
+    share: float
+    images: int
+    arms: list[ArmPlan]
+
+
 class Resolved(BaseModel):
     """Every automatic value, written down before anything runs."""
 
@@ -64,6 +76,7 @@ class Resolved(BaseModel):
     engine: str = "torch"  # that computes codes
     seeds: int
     arms: list[ArmPlan]
+    sizes: list[SizePlan] = []  # the smallest first; all images are `arms`
     planning_seconds: float = 0.0
 
 
@@ -112,6 +125,38 @@ def parse_budget(text: str) -> float:
     if match is None or float(match[1]) == 0:
         raise HeadstartError(f"--budget '{text}' is no time; write it as 90s, 10m or 1.5h.")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def parse_sizes(asked: str | Sequence[str | float]) -> list[float]:
+    """Shares under 1 from ``"1/16,1/4,1"`` or a list of such, the smallest first.
+
+    All training images are the study itself, so 1 may be named or not. HeadstartError for what
+    is no share, for one that is named twice, and where none is under 1.
+    """
+    words = asked.split(",") if isinstance(asked, str) else list(asked)
+    shares = [_share(word) for word in words]
+    doubled = [word for i, word in enumerate(words) if shares[i] in shares[:i]]
+    if doubled:
+        raise HeadstartError(f"--sizes names {str(doubled[0]).strip()} twice.")
+    smaller = sorted(share for share in shares if share < 1)
+    if not smaller:
+        raise HeadstartError(
+            "--sizes needs a share of the training images under 1, such as 1/16,1/4,1."
+        )
+    return smaller
+
+
+def _share(word: str | float) -> float:
+    try:
+        share = float(Fraction(word))
+    except (ValueError, OverflowError, ZeroDivisionError):
+        share = 0.0
+    if not 0 < share <= 1:
+        raise HeadstartError(
+            f"--sizes {str(word).strip() or 'nothing'} is no share of the training images; "
+            "write shares above 0 and up to 1, such as 1/16,1/4,1."
+        )
+    return share
 
 
 def question_from(**asked: Any) -> Question:

@@ -16,6 +16,7 @@ from headstart.study.runs import Runs
 from headstart.verdict.racing import RUNGS, LeftOut, Standing, left_out, worth_repeating
 
 FILE = "race.json"  # every judgement: one that was made stands, whatever is known later
+SUBSET_FILE = "race-{images}.json"  # the same of a subset of the training images
 
 
 def racing_arms(study: Study, arms: Sequence[ArmPlan]) -> list[ArmPlan]:
@@ -42,7 +43,7 @@ def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
     study = runs.study
     alive = list(raced)
     for share, goal in zip((0.0, *RUNGS), (*RUNGS, 1.0), strict=True):
-        judged = _judged(study.folder, share)
+        judged = _judged(_file(study), share)
         if judged is None:
             judged = _judge(runs, arms, alive, share)
         runs.ran.left_out |= {name: why.reason for name, why in judged.items()}
@@ -73,7 +74,7 @@ def _judge(
             why = left_out(one, field, delta=study.asked.delta, seed=study.asked.seed)
             if why is not None:
                 judged[one.name] = why
-    _write(study.folder, share, judged)
+    _write(_file(study), share, judged)
     return judged
 
 
@@ -119,9 +120,14 @@ def all_left_out(folder: Path) -> dict[str, LeftOut]:
     return {name: LeftOut(**one) for rung in rungs.values() for name, one in rung.items()}
 
 
-def _judged(folder: Path, share: float) -> dict[str, LeftOut] | None:
+def _file(study: Study) -> Path:
+    images = len(study.setting.data.training)
+    whole = images == len(study.splits.train)
+    return study.folder / (FILE if whole else SUBSET_FILE.format(images=images))
+
+
+def _judged(path: Path, share: float) -> dict[str, LeftOut] | None:
     """What was judged at `share` before; None where nothing was yet."""
-    path = folder / FILE
     if not path.exists():
         return None
     rungs = json.loads(path.read_text(encoding="utf-8"))
@@ -129,8 +135,7 @@ def _judged(folder: Path, share: float) -> dict[str, LeftOut] | None:
     return None if found is None else {name: LeftOut(**one) for name, one in found.items()}
 
 
-def _write(folder: Path, share: float, judged: dict[str, LeftOut]) -> None:
-    path = folder / FILE
+def _write(path: Path, share: float, judged: dict[str, LeftOut]) -> None:
     rungs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     rungs[f"{share:.3g}"] = {name: asdict(one) for name, one in judged.items()}
     write_json(path, rungs)

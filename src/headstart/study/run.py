@@ -9,27 +9,39 @@ from headstart.study.listener import Listener
 from headstart.study.plan import Study
 from headstart.study.race import race, racing_arms
 from headstart.study.runs import Ran, Runs, is_spent, seconds_spent
+from headstart.study.sizes import reserved, run_sizes
+from headstart.study.tuning import run_tuning
 from headstart.training import StoppedError
 
 
 def run_arms(study: Study, listener: Listener) -> Ran:
     """Run what is missing and say, by arm, why something was left out.
 
-    Finished trials are not run again. When the user stops it, the rest stays missing.
+    Finished trials are not run again. When the user stops it, the rest stays missing. What is
+    asked beside the verdict comes after it.
     """
-    runs = Runs(study, listener)
-    arms = [arm for arm in study.resolved.arms if arm.state is None]
-    raced = racing_arms(study, arms)
+    runs = Runs(study, listener, reserved(study))
     try:
         _probe(study, listener)
-        for arm in arms:
-            if arm not in raced:
-                runs.whole(arm)
-        if raced:
-            race(runs, arms, raced)
+        _run(runs)
+        if study.asked.tuning_study:
+            runs.reserved = reserved(study, tuning=False)
+            run_tuning(runs, study.resolved.arms)
+        run_sizes(runs, _run)
     except StoppedError:
         pass
     return runs.ran
+
+
+def _run(runs: Runs) -> None:
+    """Every arm's runs, and the race between them."""
+    arms = [arm for arm in runs.study.resolved.arms if arm.state is None]
+    raced = racing_arms(runs.study, arms)
+    for arm in arms:
+        if arm not in raced:
+            runs.whole(arm)
+    if raced:
+        race(runs, arms, raced)
 
 
 def _probe(study: Study, listener: Listener) -> None:

@@ -26,13 +26,18 @@ class Ran:
     notes: dict[str, str] = field(default_factory=dict)  # by arm: why something was not run
     left_out: dict[str, str] = field(default_factory=dict)  # by arm: why it went no further
     seeds: dict[str, list[int]] = field(default_factory=dict)  # of arms that ran fewer than planned
+    sizes: dict[int, Ran] = field(default_factory=dict)  # by training images: see `study.sizes`
 
 
 class Runs:
-    """The runs of a study: each arm's sweep, then its trials."""
+    """The runs of a study: each arm's sweep, then its trials.
 
-    def __init__(self, study: Study, listener: Listener) -> None:
-        self.study, self.listener = study, listener
+    `reserved` seconds of the budget are kept for what comes after them: no run is extended into
+    those.
+    """
+
+    def __init__(self, study: Study, listener: Listener, reserved: float = 0.0) -> None:
+        self.study, self.listener, self.reserved = study, listener, reserved
         self.ran = Ran()
         self._trained: dict[tuple[str, int], str] = {}  # strategy and seed: the finished trial
         self._factors: dict[str, float | None] = {}  # of the rate, by strategy
@@ -58,7 +63,7 @@ class Runs:
         self.listener.on_arm(arm, f"{several} {part}".strip())
         left = len(arm.seeds) - arm.seeds.index(seed) - 1
         try:
-            record = self._run(arm, trial, left, share)
+            record = self.one(arm, trial, left, share)
         except PausedError:
             return True
         if record is not None and record.state == "done":
@@ -102,13 +107,13 @@ class Runs:
         records = []
         for trial in sweep_trials(arm, begun):
             self.listener.on_arm(arm, f"rate x {trial.rate_factor:.2g}")
-            record = self._run(arm, trial, len(arm.seeds))
+            record = self.one(arm, trial, len(arm.seeds))
             if record is None:  # rule 3: no arm is tuned on fewer runs than another
                 return None
             records.append(record)
         return records
 
-    def _run(self, arm: ArmPlan, trial: Trial, left: int, share: float = 1.0) -> TrialRecord | None:
+    def one(self, arm: ArmPlan, trial: Trial, left: int, share: float = 1.0) -> TrialRecord | None:
         """Run one trial, unless the budget is spent; `left` more of this arm's runs will follow."""
         study, listener = self.study, self.listener
         key = trial.key(study.setting.protocol)
@@ -123,7 +128,8 @@ class Runs:
         mean = (arm.seconds or 0.0) / max(1, len(arm.seeds))
 
         def may_extend(seconds: float) -> bool:
-            return budget is None or spent + seconds * 1.2 + left * mean < 0.95 * budget
+            later = left * mean + self.reserved
+            return budget is None or spent + seconds * 1.2 + later < 0.95 * budget
 
         hooks = Hooks(
             on_point=listener.on_point,

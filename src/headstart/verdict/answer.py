@@ -11,12 +11,16 @@ from pydantic import Field
 from headstart.evidence.arms import ArmEvidence, ArmState
 from headstart.evidence.outlook import Outlook
 from headstart.evidence.probe import Candidate, ProbeEvidence
+from headstart.evidence.sizes import Sizes
 from headstart.evidence.statistics import Estimate
 from headstart.evidence.transplants import Transplants
+from headstart.evidence.tuning import Tuning
 from headstart.verdict.answer_outlook import OutlookAnswer, outlook_answer
 from headstart.verdict.answer_parts import Cost, Interval, Open, Strict
 from headstart.verdict.answer_probe import ProbeAnswer, probe_answer
 from headstart.verdict.answer_profile import Profile
+from headstart.verdict.answer_sizes import SizesAnswer, sizes_answer
+from headstart.verdict.answer_tuning import TuningAnswer, tuning_answer
 from headstart.verdict.decide import Verdict
 
 SCHEMA: Literal[1] = 1
@@ -134,6 +138,8 @@ class StudyAnswer(Open):
     transplants: TransplantsAnswer | None = None  # null where no transplant has a result
     probe: ProbeAnswer | None = None  # null where no arm reads codes of the pretrained network
     outlook: OutlookAnswer | None = None  # null without both scratch and a pretrained arm
+    sizes: SizesAnswer | None = None  # null unless asked for
+    tuning: TuningAnswer | None = None  # null unless asked for
     model: Literal["best"] | None
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -158,6 +164,8 @@ def answer(
     probe: ProbeEvidence | None = None,
     order: Sequence[Candidate] = (),
     outlook: Outlook | None = None,
+    sizes: Sizes | None = None,
+    tuning: Tuning | None = None,
 ) -> StudyAnswer:
     """Put the answer together; `tests` holds accuracies on the test split, by strategy.
 
@@ -176,6 +184,8 @@ def answer(
         transplants=_transplants(transplants, stages) if transplants else None,
         probe=probe_answer(probe, order) if probe else None,
         outlook=outlook_answer(outlook, question["delta"]) if outlook else None,
+        sizes=sizes_answer(sizes) if sizes else None,
+        tuning=tuning_answer(tuning, delta=question["delta"]) if tuning else None,
         model=model,
         versions=dict(versions),
         machine=dict(machine),

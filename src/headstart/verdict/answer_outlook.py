@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Literal
 
+from headstart.evidence.breakdown import Breakdown
 from headstart.evidence.outlook import Outlook
 from headstart.verdict.answer_parts import Interval, Open, Strict
 from headstart.verdict.foretelling import foretold
@@ -76,11 +77,16 @@ class OutlookAnswer(Open):
     overfitting: dict[str, OverfittingAnswer]
 
 
+def breakdown_answer(found: Breakdown) -> BreakdownAnswer:
+    """A breakdown as study.json holds it."""
+    losses = list(found.losses or ()) or None
+    return BreakdownAnswer.model_validate({**asdict(found), "losses": losses})
+
+
 def outlook_answer(found: Outlook, delta: float) -> OutlookAnswer:
     """The forecasts as study.json holds them."""
     content: dict[str, Any] = asdict(found)
-    if found.breakdown is not None:
-        content["breakdown"]["losses"] = list(found.breakdown.losses or ()) or None
+    content["breakdown"] = found.breakdown and breakdown_answer(found.breakdown)
     for gap in content["overfitting"].values():
         gap["steps"], gap["gaps"] = list(gap["steps"]), list(gap["gaps"])
     return OutlookAnswer.model_validate({**content, "sentences": foretold(found, delta)})

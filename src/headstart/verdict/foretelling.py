@@ -15,7 +15,7 @@ def foretold(outlook: Outlook, delta: float) -> list[str]:
     """What may be said of catching up, of labels saved, and of too little data."""
     said = [_catch_up(outlook, outlook.catch_up, points(delta))]
     if outlook.data_worth is not None:
-        said.append(_data_worth(outlook.data_worth))
+        said.append(labels_saved(outlook.data_worth))
     if outlook.breakdown is not None and outlook.breakdown.state == "breakdown":
         said.append(_breakdown(outlook.breakdown))
     overfitted = [name for name, gap in outlook.overfitting.items() if gap.overfits]
@@ -49,27 +49,28 @@ def _catch_up(outlook: Outlook, found: Forecast, margin: str) -> str:
     )
 
 
-def _data_worth(found: DataWorth) -> str:
+def labels_saved(found: DataWorth, arm: str = "frozen features") -> str:
+    """What the weights are worth in labels, when they are used by `arm`."""
     if found.state == "withheld":
         return f"What the weights are worth in labelled images is not said: {found.reason}"
     if found.state == "nothing":
         return (
-            f"Frozen features need all {found.images:,} training images or more to do as well as "
-            "training from scratch: frozen, the weights save no labels here."
+            f"For {arm}, all {found.images:,} training images or more are needed to do as well as "
+            "training from scratch: so used, the weights save no labels here."
         )
     if found.state == "at least" or found.matching is None:
         factor = found.images / found.smallest
         return (
-            f"Frozen features on {found.smallest:,} labelled images already do as well as "
+            f"For {arm}, {found.smallest:,} labelled images are already enough to do as well as "
             f"training from scratch on {found.images:,} ({_p(found.p_at_least)} sure): the weights "
             f"are worth a factor of {factor:.1f} in labels, or more."
         )
     low = f"under {found.smallest:,}" if found.low is None else f"{found.low:,.0f}"
     high = f"over {found.images:,}" if found.high is None else f"{found.high:,.0f}"
     return (
-        f"Frozen features on about {found.matching:,.0f} labelled images ({LEVEL} interval {low} "
-        f"to {high}) do as well as training from scratch on {found.images:,}: the weights save "
-        f"about {found.images - found.matching:,.0f} labels."
+        f"For {arm}, about {found.matching:,.0f} labelled images ({LEVEL} interval {low} to "
+        f"{high}) are enough to do as well as training from scratch on {found.images:,}: the "
+        f"weights save about {found.images - found.matching:,.0f} labels."
     )
 
 

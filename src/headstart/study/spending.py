@@ -1,0 +1,42 @@
+"""What a whole study costs: its arms, their sizes, and what is run to see what tuning is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from headstart.execution import Costs
+from headstart.strategies import Strategy
+from headstart.strategies.tuning import other_ways
+from headstart.study.question import Question
+from headstart.study.subsets import image_counts, unit_on
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Seconds for everything that was asked, from what a step and a forward pass take."""
+
+    costs: Costs
+    asked: Question
+
+    def total(self, strategies: Sequence[Strategy], unit: int, seeds: int) -> float:
+        """Seconds with a step unit of `unit` on all training images."""
+        seconds = self.costs.total(strategies, unit, seeds)
+        training = self.costs.train_images
+        for images in image_counts(self.asked, training):
+            steps = unit_on(self.asked, images, training, self.costs.batch, unit)
+            seconds += self._on(images).total(strategies, steps, seeds)
+        if self.asked.tuning_study:
+            seconds += sum(self.tuning(s, unit, seeds) for s in strategies)
+        return seconds
+
+    def tuning(self, strategy: Strategy, unit: int, seeds: int) -> float:
+        """Seconds for an arm at other rates: at most, since its own may be among them."""
+        runs = self.costs.arm(strategy, unit, seeds) - self.costs.arm(strategy, unit, 0)
+        return len(other_ways(strategy)) * runs
+
+    def _on(self, images: int) -> Costs:
+        """As measured, on fewer images; heads in proportion, which is a little too much."""
+        share = images / self.costs.train_images
+        solve = {name: seconds * share for name, seconds in self.costs.solve.items()}
+        return replace(self.costs, train_images=images, solve=solve)

@@ -1,0 +1,46 @@
+"""What tuning is worth: the arms once more, at rates that their own sweeps did not choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from headstart.execution import Trial
+from headstart.strategies.tuning import DEFAULT, TUNED_ON, other_ways
+from headstart.study.question import ArmPlan
+from headstart.study.runs import Runs
+
+
+def run_tuning(runs: Runs, arms: Sequence[ArmPlan]) -> None:
+    """Train each arm that was trained to its end at the other rates of a tuning study.
+
+    The seeds, the steps and all else are those of its own trials, and a rate that is its own
+    already is not run again. What the budget does not allow stays missing.
+    """
+    finished = {arm.strategy.name: arm for arm in arms if _is_done(runs, arm)}
+    reused = _factor(runs, finished[TUNED_ON]) if TUNED_ON in finished else None
+    apart = Runs(runs.study, runs.listener, runs.reserved)  # no arm's own notes are touched
+    for name, arm in finished.items():
+        factors = {"reused": reused, "default": DEFAULT}
+        wanted = {factors[way] for way in other_ways(arm.strategy)} - {_factor(runs, arm)}
+        for factor in sorted(factor for factor in wanted if factor is not None):
+            seeds = runs.ran.seeds.get(name, arm.seeds)
+            for seed in seeds:
+                own = runs.trial(arm, seed)
+                assert own is not None
+                runs.listener.on_arm(arm, f"tuning study, rate x {factor:.2g}, seed {seed}")
+                other = replace(own, rate_factor=factor, role="tuning")
+                apart.one(arm, other, len(seeds) - seeds.index(seed) - 1)
+
+
+def _factor(runs: Runs, arm: ArmPlan) -> float | None:
+    trial: Trial | None = runs.trial(arm, arm.seeds[0])
+    return None if trial is None else trial.rate_factor
+
+
+def _is_done(runs: Runs, arm: ArmPlan) -> bool:
+    """Whether the arm learned at the rate of its sweep, to the end."""
+    if not other_ways(arm.strategy):
+        return False
+    found = runs.record(arm, arm.seeds[0])
+    return found is not None and found[0].state == "done"

@@ -1,0 +1,95 @@
+"""A data-size study in the words of a practitioner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headstart.evidence.sizes import BreakEven, Sizes
+from headstart.verdict.foretelling import LEVEL, labels_saved
+from headstart.verdict.wording import chance, percent
+
+
+def said(found: Sizes) -> list[str]:
+    """What may be said of breaking even, of labels saved and of too little data."""
+    sentences = [_break_even(one) for one in found.break_even if one.state != "withheld"]
+    sentences += _withheld(found)
+    if found.data_worth is not None and found.data_worth_of is not None:
+        sentences.append(labels_saved(found.data_worth, found.data_worth_of))
+    return [*sentences, *_breakdown(found), *_rising(found), *_missing(found)]
+
+
+def _break_even(found: BreakEven) -> str:
+    first, second = found.first, found.second
+    span = f"between {found.smallest:,} and {found.largest:,} labelled images"
+    if found.state == "crosses" and found.images is not None:
+        low = f"under {found.smallest:,}" if found.low is None else f"{found.low:,.0f}"
+        high = f"over {found.largest:,}" if found.high is None else f"{found.high:,.0f}"
+        return (
+            f"{first} is the more accurate with few images; {second} breaks even with it at about "
+            f"{found.images:,.0f} labelled images ({LEVEL} interval {low} to {high}) and leads "
+            f"from there on."
+        )
+    if found.state in ("first leads", "second leads"):
+        ahead, behind = (first, second) if found.state == "first leads" else (second, first)
+        p = found.p_beyond if found.state == "first leads" else found.p_before
+        return f"{ahead} leads {behind} everywhere {span} ({_p(p)} sure): no break-even there."
+    return (
+        f"These images cannot tell whether {second} breaks even with {first} {span}: the chance "
+        f"is {_p(found.p_within)} that it does; {_p(found.p_before)} that it leads throughout, "
+        f"{_p(found.p_beyond)} that {first} does."
+    )
+
+
+def _withheld(found: Sizes) -> Iterator[str]:
+    """Why nothing is said, once for all pairs that it holds for."""
+    pairs: dict[str, list[str]] = {}
+    for one in found.break_even:
+        if one.state == "withheld" and one.reason:
+            pairs.setdefault(one.reason, []).append(f"{one.first} and {one.second}")
+    for reason, named in pairs.items():
+        yield f"Where {', '.join(named)} break even is not said: {reason}."
+
+
+def _breakdown(found: Sizes) -> Iterator[str]:
+    broken = [n for n, one in found.breakdown.items() if one.state == "breakdown"]
+    if not broken:
+        return
+    on = ", ".join(f"{n:,}" for n in broken)
+    short = found.breakdown[broken[-1]].shortfall
+    by = "" if short is None else f" (by {percent(short.value)} points on {broken[-1]:,})"
+    yield (
+        f"On {on} labelled images {found.best['scratch']} reached fine-tune's training loss and "
+        f"falls short of its accuracy{by}: too little data to train from scratch, not too few "
+        "steps (He et al. 2018, section 5.2)."
+    )
+
+
+def _rising(found: Sizes) -> Iterator[str]:
+    """Rule 4: nothing is held against a curve that still rises."""
+    for name in found.best.values():
+        on = [
+            f"{subset.images:,}"
+            for subset in found.subsets
+            for arm in subset.arms
+            if arm.strategy == name and arm.still_rising
+        ]
+        if on:
+            yield (
+                f"{name} was still rising when it ended on {', '.join(on)} images: its accuracies "
+                "there are floors, and with more steps it would break even at fewer images."
+            )
+
+
+def _missing(found: Sizes) -> Iterator[str]:
+    for subset in found.subsets[:-1]:
+        missing = [arm.strategy for arm in subset.arms if arm.state != "done"]
+        if missing:
+            yield (
+                f"On {subset.images:,} images {', '.join(missing)} "
+                f"{'was' if len(missing) == 1 else 'were'} not run to the end, and "
+                f"{'is' if len(missing) == 1 else 'are'} left out there."
+            )
+
+
+def _p(probability: float | None) -> str:
+    return "unknown" if probability is None else chance(probability)
