@@ -51,7 +51,7 @@ def run_cell(place: Place, asked: Question, folder: Path, *, mirror: bool = True
         run_arms(study, Listener(on_point=keep))
     splits = study.splits
     probe = read_probe(folder, study.resolved.protocol)
-    chain = network_for_looking(asked.backbone, asked.weights)
+    chain = network_for_looking(study.setting.published, asked.weights)
     return Cell(
         **place._asdict(),
         classes=len(study.dataset.classes),
