@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from small_study import Ended, Finished, draw_folder, state_of, without_times
@@ -19,7 +21,8 @@ from headstart.evidence.outlook import Outlook
 from headstart.execution import run, trial_folder
 from headstart.execution import sha256_of as digest
 from headstart.records import CurvePoint, read_curve, read_trial, read_trials
-from headstart.study import Listener, conduct, judge, reruns, scoring, verifying
+from headstart.report import page
+from headstart.study import Listener, conduct, judge, plan, reruns, scoring, verifying
 from headstart.study.question import Question, StudyFile
 from headstart.training import Hooks, StoppedError
 from headstart.verdict import racing
@@ -46,6 +49,7 @@ def judged_again(folder: Path, ahead: Outlook | None = AHEAD) -> None:
     assert asked is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "outlook", lambda *_, **__: ahead)
+        patch.setattr(page, "write", lambda _: None)  # it takes as long as all the rest
         conduct(asked.asked, folder)
 
 
@@ -72,6 +76,12 @@ def verified(foretold: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         headstart.verify(folder, scratch=True)
     assert len(asked) == 2  # the runner-up and scratch: the chosen model has answered before
     return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the page, which takes as long as all the rest."""
+    monkeypatch.setattr(page, "write", lambda _: None)
 
 
 # -- the record ----------------------------------------------------------------------------------
@@ -224,7 +234,7 @@ def test_a_second_verification_reads_what_the_first_one_found(
 
 
 def test_a_verification_that_was_stopped_goes_on_and_ends_the_same(
-    foretold: Path, verified: Path, tmp_path: Path
+    foretold: Path, verified: Path, tmp_path: Path, undrawn: None
 ) -> None:
     folder = Path(shutil.copytree(foretold, tmp_path / "study"))
     headstart.verify(folder)  # without scratch: the test split has been opened after this
@@ -251,7 +261,7 @@ def test_a_verification_that_was_stopped_goes_on_and_ends_the_same(
 
 
 def test_an_arm_that_a_race_left_out_is_run_to_the_end_it_would_have_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:
     pictures, folder = draw_folder(tmp_path / "pictures"), tmp_path / "study"
     asked = Question(
@@ -276,8 +286,8 @@ def test_an_arm_that_a_race_left_out_is_run_to_the_end_it_would_have_had(
     assert row["forecast"]["high"] == pytest.approx(linear["metric"]["value"] + 0.01)
     assert any(r["what"] == "accuracy" and r["arm"] == "fine-tune" for r in found["rows"])
     # Bit for bit the run that nobody left out.
-    study = headstart.study.plan.prepare(asked, folder)
-    arm, trial = reruns.Reruns(study, Listener())._planned("fine-tune")
+    study = plan.prepare(asked, folder)
+    _, trial = reruns.Reruns(study, Listener())._planned("fine-tune")
     run(trial, study.setting, tmp_path / "whole", Hooks(may_extend=lambda _: False))
     weights = Path("trials") / key / "weights.safetensors"
     assert (tmp_path / "whole" / weights).read_bytes() == (
@@ -285,14 +295,19 @@ def test_an_arm_that_a_race_left_out_is_run_to_the_end_it_would_have_had(
     ).read_bytes()
 
 
-def test_without_a_test_split_that_is_said(tmp_path: Path) -> None:
-    for split, each in (("train", 12), ("val", 6)):
-        draw_folder(tmp_path / "pictures" / split, ("cat", "dog"), each=each)
+def test_without_a_test_split_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    """As where the images of each class are one group, which no split can be made of."""
+    draw_folder(tmp_path / "pictures", ("cat", "dog"), each=12)
+    made, none = plan.make_splits, np.array([], dtype=np.int64)
+    monkeypatch.setattr(plan, "make_splits", lambda *a, **k: replace(made(*a, **k), test=none))
     asked = Question(
         data=str(tmp_path / "pictures"), steps=1, image_size=32, strategies=["linear", "svm"]
     )
     folder = tmp_path / "study"
     conduct(asked, folder)
+    assert not (folder / "test.json").exists()
     assert read(folder / "forecast.json")["forecast"]["difference"]["on_test"] is None
     found = headstart.verify(folder, scratch=True).answer
     assert found["rows"] == []
