@@ -102,6 +102,7 @@ def test_interrupting_once_keeps_everything_and_says_what_there_is(
     assert "unfinished" in (folder / "report.html").read_text()
     assert (folder / "best" / "model.json").is_file()
     assert not (folder / "test.json").exists()  # not opened before every arm has had its turn
+    assert not (folder / "forecast.json").exists()
     done = _finished_trials(folder)
     # As a kill leaves it that comes between a finished trial's record and its tidying.
     left = folder / "trials" / finished.key("fine-tune") / "checkpoint" / "state.pt"
@@ -136,8 +137,8 @@ def test_a_kill_between_the_test_and_the_model_is_made_good(
 def _all_but_scratch(finished: Finished, folder: Path) -> None:
     """The study as it lay on disk before its last arm ran, to save the time of the others."""
     left_out = shutil.ignore_patterns(
-        *(finished.key("scratch"), "study.json", "test.json", "report.html"),
-        *("best", "validation.npz", "thumbnails"),
+        *(finished.key("scratch"), "study.json", "test.json", "test"),
+        *("report.html", "forecast.json", "best", "validation.npz", "thumbnails"),
     )
     shutil.copytree(finished.folder, folder, ignore=left_out)
 
@@ -152,6 +153,10 @@ def _assert_same_study(folder: Path, finished: Finished) -> None:
     """To the last bit, but for what clocks wrote."""
     answer = json.loads((folder / "study.json").read_text())
     assert without_times(answer) == without_times(finished.answer)
+    mine, theirs = (
+        json.loads((f / "forecast.json").read_text()) for f in (folder, finished.folder)
+    )
+    assert mine["forecast"] == theirs["forecast"]
     for trial in sorted((finished.folder / "trials").iterdir()):
         mine = folder / "trials" / trial.name
         held = {path.name for path in trial.iterdir()}
