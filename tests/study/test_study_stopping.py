@@ -153,10 +153,8 @@ def _assert_same_study(folder: Path, finished: Finished) -> None:
     """To the last bit, but for what clocks wrote."""
     answer = json.loads((folder / "study.json").read_text())
     assert without_times(answer) == without_times(finished.answer)
-    mine, theirs = (
-        json.loads((f / "forecast.json").read_text()) for f in (folder, finished.folder)
-    )
-    assert mine["forecast"] == theirs["forecast"]
+    foretold = [json.loads((f / "forecast.json").read_text()) for f in (folder, finished.folder)]
+    assert foretold[0]["forecast"] == foretold[1]["forecast"]
     for trial in sorted((finished.folder / "trials").iterdir()):
         mine = folder / "trials" / trial.name
         held = {path.name for path in trial.iterdir()}

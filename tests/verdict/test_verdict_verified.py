@@ -58,6 +58,11 @@ def test_the_runner_up_is_the_most_accurate_other_arm_but_the_control(
     assert foretell(arms[:1], "linear").runner_up is None
     failed = [arms[0], replace(arms[1], state="failed"), replace(arms[3], state="failed")]
     assert foretell(failed, "linear").runner_up is None
+    with pytest.raises(ValueError, match="choice"):
+        forecast_answer(
+            arms, Verdict(None, [], None, [], [], ""), None,
+            delta=0.01, test_images=1, left_out={},
+        )  # fmt: skip
 
 
 def test_the_model_that_is_kept_is_foretold_and_as_many_images_as_there_are(
