@@ -172,10 +172,8 @@ def _test(study: Study, record: TrialRecord) -> Right:
         home,
         study=study.folder,
         record=record,
-        backbone=setting.backbone,
-        weights=setting.weights,
+        reference=setting.reference,
         classes=study.dataset.classes,
-        preprocessing=setting.reference.preprocessing.at(study.resolved.image_size),
         metrics={},
         provenance={"data": study.asked.data, "fingerprint": study.resolved.fingerprint},
     )
