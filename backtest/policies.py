@@ -55,7 +55,7 @@ def best_frozen(cell: Cell) -> Outcome:
 
 def folklore(cell: Cell, similarity: float, *, large: float, similar: float) -> Outcome:
     """The four quadrants, with these cuts in images a class and in similarity."""
-    size = LARGE if cell.training / cell.classes >= large else 0.0
+    size = LARGE if cell.training / cell.classes >= large else LARGE - 1
     band: Band = "similar" if similarity >= similar else "different"
     advised = quadrant(size, band).strategies
     return always(cell, next(name for name in advised if _finished(cell.arm(name))))

@@ -133,7 +133,6 @@ def table(replayed: Sequence[Replayed]) -> Table:
 
 def calibration(found: Table) -> dict[str, Any]:
     """What the package reads: see `headstart.evidence.calibration`."""
-    large, similar = fitting.cuts(found.options.cuts)
     cells = [one.cell for one in found.replayed]
     return {
         "fitted_to": {
@@ -147,8 +146,6 @@ def calibration(found: Table) -> dict[str, Any]:
             "hopeless": fitting.hopeless(found.options.hopeless),
             "catch_up_widening": round(fitting.widening(found.catch_ups), 2),
             "data_worth_widening": round(fitting.widening(found.worths), 2),
-            "large": large,
-            "similar": similar,
         },
     }
 
