@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,8 @@ def test_a_rung_is_the_first_evaluation_at_its_share_or_later() -> None:
 
 def test_an_arm_that_failed_has_no_truth() -> None:
     failed = CELL.arms[0].model_copy(update={"state": "failed", "test": np.zeros(0, bool)})
-    assert np.isnan(failed.test_accuracy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(failed.test_accuracy)
     with pytest.raises(KeyError):
         CELL.arm("scratch-gn")

@@ -83,6 +83,8 @@ def test_what_belongs_together_stays_in_one_split(work: Path) -> None:
 
 def test_a_manifest_is_opened_by_headstart_with_the_splits_that_were_drawn(work: Path) -> None:
     dataset = open_dataset(manifest(work, "drawn", 60, 1))
+    assert dataset.groups is not None
+    assert len(np.unique(dataset.groups)) <= 40
     found = make_splits(dataset)
     assert found.made == ()
     assert found.summary()["train"] == 60
