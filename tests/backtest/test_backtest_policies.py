@@ -47,6 +47,19 @@ def test_no_policy_sees_test_answers() -> None:
         assert policies.successive_halving(one) == policies.successive_halving(other)
 
 
+def test_a_race_does_not_see_what_comes_after_its_rung() -> None:
+    arm = simulated().arm("scratch")
+    later = arm.answers.copy()
+    later[arm.at(0.1) + 1 :] = True
+    now, then = (
+        policies.standing(one, 0.1) for one in (arm, arm.model_copy(update={"answers": later}))
+    )
+    assert now.taken == 30
+    assert now.accuracy == then.accuracy == arm.curve[arm.at(0.1)].accuracy
+    assert now.curve is not None
+    assert max(now.curve.steps) == 30
+
+
 def test_run_all_takes_the_most_accurate_on_validation_and_never_the_control() -> None:
     best = simulated(accuracies=ACCURACY | {"frozen-random": 0.99})
     assert policies.run_all(best).choice == "fine-tune"
