@@ -18,7 +18,7 @@ from backtest.figures import (
     estimate,
     mean,
     median,
-    ratio,
+    over_half,
     worst_decile,
 )
 from backtest.forecasts import Foretold
@@ -63,8 +63,8 @@ def _of_choices(found: Table) -> list[Mark]:
     return [
         _mark("mean regret, points", regret, mean, at_most=0.5),
         _mark(
-            "mean regret over that of the tuned quadrants",
-            [(a.data, [a.regret, b.regret]) for a, b in beside], ratio, at_most=0.5,
+            "mean regret less half of the tuned quadrants', points",
+            [(a.data, [a.regret, b.regret]) for a, b in beside], over_half, at_most=0.0,
         ),
         _mark("worst decile of regret, points", regret, worst_decile, at_most=2.0),
         _mark(
