@@ -112,10 +112,10 @@ def calibration_error(said: npt.NDArray[np.float64]) -> float:
     return float(sum(gaps)) / len(ordered)
 
 
-def ratio(pairs: npt.NDArray[np.float64]) -> float:
-    """The mean of the first column of [n, 2] over that of the second."""
+def over_half(pairs: npt.NDArray[np.float64]) -> float:
+    """How far the mean of the first column of [n, 2] is above half of that of the second."""
     first, second = pairs.mean(axis=0)
-    return float(first / second) if second else float("inf" if first else 1.0)
+    return float(first - second / 2)
 
 
 def median(values: npt.NDArray[np.float64]) -> float:

@@ -7,8 +7,8 @@ and what several arms share is paid for once: the codes of the pretrained networ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from backtest.cells import Arm, Cell
 from headstart.evidence.arms import ArmEvidence
@@ -16,9 +16,10 @@ from headstart.evidence.fitting import Curve
 from headstart.evidence.ledger import Spent
 from headstart.evidence.similarity import Band
 from headstart.strategies import CONTROL, SOLVED
+from headstart.strategies.defaults import SWEEP
 from headstart.verdict.decide import Verdict, decide
 from headstart.verdict.quadrant import LARGE, quadrant
-from headstart.verdict.racing import RUNGS, Standing, left_out
+from headstart.verdict.racing import HOPELESS, RUNGS, Standing, left_out
 
 DELTA = 0.01  # of accuracy that does not matter: headstart's default
 FROZEN = tuple(name for name in SOLVED if name != CONTROL)
@@ -55,7 +56,7 @@ def best_frozen(cell: Cell) -> Outcome:
 
 def folklore(cell: Cell, similarity: float, *, large: float, similar: float) -> Outcome:
     """The four quadrants, with these cuts in images a class and in similarity."""
-    size = LARGE if cell.training / cell.classes >= large else 0.0
+    size = LARGE if cell.training / cell.classes >= large else LARGE - 1
     band: Band = "similar" if similarity >= similar else "different"
     advised = quadrant(size, band).strategies
     return always(cell, next(name for name in advised if _finished(cell.arm(name))))
@@ -77,48 +78,73 @@ def successive_halving(cell: Cell) -> Outcome:
     return Outcome(_most_accurate(cell, reached), flops(cell, reached), reached=reached)
 
 
+@dataclass(frozen=True)
+class Race:
+    """How headstart races: as it does, or with one thing changed."""
+
+    hopeless: float = HOPELESS  # chance of mattering below which an arm goes no further
+    rungs: tuple[float, ...] = RUNGS  # shares of an arm's steps where it may be left out; or none
+    scratch: bool = True  # whether it takes part
+    patient: bool = True  # whether scratch is judged by its straight line, and by coming near
+    last: bool = False  # whether scratch begins when the others have ended
+    sweeps: bool = True  # whether rates are swept before; else on the way to the first rung
+    tied: bool = True  # whether the cheapest of tied arms is chosen; else the most accurate
+
+
 class Headstart:
     """headstart's own race and decision, on one cell; what was judged before is remembered.
 
     The judgements are the package's, `left_out` and `decide`. A memory serves replays of the same
-    cell under several chances below which an arm is left out.
+    cell under several kinds of race.
     """
 
     def __init__(self, cell: Cell):
         self.cell = cell
-        self._chances: dict[tuple[str, tuple[tuple[str, float], ...]], float | None] = {}
+        self._chances: dict[tuple[str, bool, tuple[tuple[str, float], ...]], float | None] = {}
         self._verdicts: dict[frozenset[str], Verdict] = {}
 
-    def __call__(
-        self, hopeless: float, rungs: Sequence[float] = RUNGS, *, raced: bool = True
-    ) -> Outcome:
-        """Race to the end, leaving out what matters with a chance under `hopeless`, and decide."""
+    def __call__(self, race: Race) -> Outcome:
+        """Race to the end, leaving out what can hardly matter, and decide."""
         cell = self.cell
-        reached = {arm.strategy: 0.0 if arm.trains else 1.0 for arm in cell.arms}
-        alive = [arm for arm in cell.arms if arm.trains]
-        for goal in (*rungs, 1.0):
-            if raced:
-                judged = {arm.strategy: self._chance(arm, reached) for arm in alive}
-                alive = [a for a in alive if (p := judged[a.strategy]) is None or p >= hopeless]
-            for arm in alive:
-                reached[arm.strategy] = goal
+        arms = [arm for arm in cell.arms if race.scratch or not arm.scratch]
+        reached = {arm.strategy: 0.0 if arm.trains else 1.0 for arm in arms}
+        trained = [arm for arm in arms if arm.trains]
+        heats = [trained]
+        if race.last:
+            heats = [[a for a in trained if a.scratch is late] for late in (False, True)]
+        for alive in heats:
+            self._heat(alive, reached, race)
         begun = {name: share for name, share in reached.items() if share > 0}
         verdict = self._verdict(frozenset(name for name, share in begun.items() if share == 1))
         assert verdict.choice is not None
         return Outcome(
-            verdict.choice,
-            flops(cell, begun),
+            verdict.choice if race.tied else _most_accurate(cell, begun),
+            flops(cell, begun, None if race.sweeps else race.rungs[0]),
             verdict.confidence,
             tuple((pair.a, pair.b, pair.p_a_better) for pair in verdict.pairs),
             begun,
         )
 
-    def _chance(self, arm: Arm, reached: Mapping[str, float]) -> float | None:
+    def _heat(self, alive: list[Arm], reached: dict[str, float], race: Race) -> None:
+        """Bring the arms from rung to rung; all are judged before any goes on."""
+        for goal in (*race.rungs, 1.0):
+            if race.rungs:
+                chances = {a.strategy: self._chance(a, reached, race.patient) for a in alive}
+                alive = [
+                    arm
+                    for arm in alive
+                    if (p := chances[arm.strategy]) is None or p >= race.hopeless
+                ]
+            for arm in alive:
+                reached[arm.strategy] = goal
+
+    def _chance(self, arm: Arm, reached: Mapping[str, float], patient: bool) -> float | None:
         """That the arm matters, as the package reckons it; None where it cannot be told."""
-        key = (arm.strategy, tuple(sorted(reached.items())))
+        key = (arm.strategy, patient, tuple(sorted(reached.items())))
         if key not in self._chances:
-            field_ = [standing(one, reached[one.strategy]) for one in self.cell.arms]
+            field_ = [standing(one, reached.get(one.strategy, 0.0)) for one in self.cell.arms]
             own = next(one for one in field_ if one.name == arm.strategy)
+            own = replace(own, scratch=own.scratch and patient)
             done = bool(own.taken) and own.taken >= own.steps
             why = None if done else left_out(own, field_, delta=DELTA, hopeless=1.0)
             self._chances[key] = None if why is None else why.probability
@@ -162,12 +188,20 @@ def evidence(arm: Arm) -> ArmEvidence:
     )
 
 
-def flops(cell: Cell, reached: Mapping[str, float]) -> float:
-    """Of running each arm to that share of its steps, its rate sweep before it, codes once."""
+def flops(cell: Cell, reached: Mapping[str, float], rung: float | None = None) -> float:
+    """Of running each arm to that share of its steps, its rate sweep before it, codes once.
+
+    With a `rung` as if there were no sweep before: all rates run to that share, and one goes on.
+    """
     arms = [cell.arm(name) for name in reached]
     pretrained = [codes(arm) for arm in arms if not arm.scratch and arm.strategy != CONTROL]
     own = sum(codes(arm) for arm in arms if arm.strategy == CONTROL)
-    steps = sum(tuning(arm) + training(arm, reached[arm.strategy]) for arm in arms if arm.trains)
+    trained = [arm for arm in arms if arm.trains]
+    steps = sum(training(arm, reached[arm.strategy]) for arm in trained)
+    if rung is None:
+        steps += sum(tuning(arm) for arm in trained)
+    else:
+        steps += sum((len(SWEEP) - 1) * training(arm, rung) for arm in trained)
     return max(pretrained, default=0.0) + own + steps
 
 

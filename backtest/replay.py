@@ -18,11 +18,26 @@ from backtest import fitting, forecasts, policies
 from backtest.cells import Cell, read_work
 from backtest.figures import Row, Truth, row, truths
 from backtest.packing import TABLE, read_table
-from backtest.policies import Headstart, Outcome
+from backtest.policies import Headstart, Outcome, Race
 from headstart.evidence.calibration import FILE
 from headstart.evidence.similarity import similarity
 from headstart.records import write_json
 from headstart.strategies import CONTROL
+
+FINE = (0.1, 0.2, 1 / 3, 0.5, 0.7)
+CHANGED = {
+    "as it is": Race(),
+    "no race": Race(rungs=()),
+    "the most accurate, though tied": Race(tied=False),
+    "more rungs": Race(rungs=FINE),
+    "scratch judged as the others are": Race(patient=False),
+    "scratch last": Race(last=True),
+    "scratch last, as the others, more rungs": Race(patient=False, last=True, rungs=FINE),
+    "no sweep before the first rung": Race(sweeps=False),
+    "all of these": Race(patient=False, last=True, rungs=FINE, sweeps=False),
+    "no scratch": Race(scratch=False),
+    "no scratch, more rungs": Race(scratch=False, rungs=FINE),
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class Replayed:
     plain: dict[str, Outcome]  # policies without a number of their own
     random: list[Outcome]  # one for each arm: drawn with equal chances
     raced: dict[float, Outcome]  # headstart, by the chance below which an arm is left out
-    unraced: Outcome  # headstart's decision on all arms
+    changed: dict[str, Outcome]  # headstart with one thing changed
     catch_ups: list[forecasts.Foretold]
 
 
@@ -51,8 +66,8 @@ def replay(cell: Cell) -> Replayed:
             "successive halving": policies.successive_halving(cell),
         },
         random=[policies.always(cell, name) for name in arms],
-        raced={p: headstart(p) for p in fitting.HOPELESS},
-        unraced=headstart(0.0, raced=False),
+        raced={p: headstart(Race(hopeless=p)) for p in fitting.HOPELESS},
+        changed={name: headstart(race) for name, race in CHANGED.items()},
         catch_ups=forecasts.catch_ups(cell),
     )
 
@@ -75,6 +90,7 @@ class Table:
     replayed: Sequence[Replayed]
     truth: Truth
     rows: dict[str, list[Row]]
+    changed: dict[str, list[Row]]
     options: Options
     hopeless: dict[str, float]  # by the data set that was left out
     cuts: dict[str, fitting.Cuts]
@@ -95,6 +111,9 @@ def table(replayed: Sequence[Replayed]) -> Table:
 
     def plain(name: str) -> Policy:
         return lambda one: one.plain[name]
+
+    def changed(name: str) -> Policy:
+        return lambda one: one.changed[name]
 
     def quadrants(large: float, similar: float) -> Policy:
         return lambda one: policies.folklore(
@@ -118,11 +137,11 @@ def table(replayed: Sequence[Replayed]) -> Table:
         truth,
         {
             "headstart": raced,
-            "headstart, no race": rows_of(lambda one: one.unraced),
             "four quadrants, tuned": tuned,
             **{name: rows_of(plain(name)) for name in replayed[0].plain},
             "random": drawn,
         },
+        {name: rows_of(changed(name)) for name in CHANGED},
         options,
         hopeless,
         cuts,
@@ -133,7 +152,6 @@ def table(replayed: Sequence[Replayed]) -> Table:
 
 def calibration(found: Table) -> dict[str, Any]:
     """What the package reads: see `headstart.evidence.calibration`."""
-    large, similar = fitting.cuts(found.options.cuts)
     cells = [one.cell for one in found.replayed]
     return {
         "fitted_to": {
@@ -147,8 +165,6 @@ def calibration(found: Table) -> dict[str, Any]:
             "hopeless": fitting.hopeless(found.options.hopeless),
             "catch_up_widening": round(fitting.widening(found.catch_ups), 2),
             "data_worth_widening": round(fitting.widening(found.worths), 2),
-            "large": large,
-            "similar": similar,
         },
     }
 

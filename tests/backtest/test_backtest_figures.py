@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backtest.figures import calibration_error, estimate, mean, ratio, row, truths, worst_decile
+from backtest.figures import calibration_error, estimate, mean, over_half, row, truths, worst_decile
 from backtest.policies import always
 from backtest_simulated import ACCURACY, simulated
 from hypothesis import given, settings
@@ -83,7 +83,6 @@ def test_calibration_does_not_depend_on_order() -> None:
     assert calibration_error(said[rng.permutation(90)]) == calibration_error(said)
 
 
-def test_a_ratio_is_of_means_and_nothing_over_nothing_is_no_gain() -> None:
-    assert ratio(np.array([[1.0, 2.0], [0.0, 2.0]])) == 0.25
-    assert ratio(np.zeros((3, 2))) == 1
-    assert ratio(np.array([[1.0, 0.0]])) == float("inf")
+def test_half_of_a_rivals_regret_is_the_measure() -> None:
+    assert over_half(np.array([[1.0, 2.0], [0.0, 2.0]])) == -0.5
+    assert over_half(np.array([[1.0, 0.0]])) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from backtest.cells import Cell
-from backtest.policies import Headstart
+from backtest.policies import Headstart, Race
 from backtest_simulated import ACCURACY, BATCH, FORWARD, STEP, TRAINING, simulated
 
 from backtest import policies
@@ -42,9 +42,22 @@ def test_no_policy_sees_test_answers() -> None:
         update={"arms": [a.model_copy(update={"test": ~a.test}) for a in cell.arms]}
     )
     for one, other in ((cell, blind), (blind, cell)):
-        assert Headstart(one)(0.05) == Headstart(other)(0.05)
+        assert Headstart(one)(Race()) == Headstart(other)(Race())
         assert policies.run_all(one) == policies.run_all(other)
         assert policies.successive_halving(one) == policies.successive_halving(other)
+
+
+def test_a_race_does_not_see_what_comes_after_its_rung() -> None:
+    arm = simulated().arm("scratch")
+    later = arm.answers.copy()
+    later[arm.at(0.1) + 1 :] = True
+    now, then = (
+        policies.standing(one, 0.1) for one in (arm, arm.model_copy(update={"answers": later}))
+    )
+    assert now.taken == 30
+    assert now.accuracy == then.accuracy == arm.curve[arm.at(0.1)].accuracy
+    assert now.curve is not None
+    assert max(now.curve.steps) == 30
 
 
 def test_run_all_takes_the_most_accurate_on_validation_and_never_the_control() -> None:
@@ -55,7 +68,7 @@ def test_run_all_takes_the_most_accurate_on_validation_and_never_the_control() -
 def test_headstart_takes_less_than_everything_and_chooses_what_it_would_have() -> None:
     cell = simulated()
     headstart = Headstart(cell)
-    raced, whole = headstart(0.05), headstart(0.05, raced=False)
+    raced, whole = headstart(Race()), headstart(Race(rungs=()))
     assert raced.choice == whole.choice == "fine-tune"
     assert raced.flops < whole.flops == policies.run_all(cell).flops
     assert raced.reached["scratch"] < 1 == raced.reached["fine-tune"]
@@ -63,14 +76,14 @@ def test_headstart_takes_less_than_everything_and_chooses_what_it_would_have() -
 
 def test_what_is_left_out_at_one_chance_is_left_out_at_a_higher_one() -> None:
     headstart = Headstart(simulated())
-    spent = [headstart(p).flops for p in (0.0, 0.01, 0.05, 0.3)]
+    spent = [headstart(Race(hopeless=p)).flops for p in (0.0, 0.01, 0.05, 0.3)]
     assert spent == sorted(spent, reverse=True)
     assert spent[0] > spent[-1]
 
 
 def test_frozen_features_that_are_always_right_end_the_race_before_it_begins() -> None:
     cell = simulated(accuracies=ACCURACY | {"linear": 0.9999})
-    found = Headstart(cell)(0.05)
+    found = Headstart(cell)(Race())
     assert found.choice == "linear"
     assert not {"partial", "fine-tune", "scratch"} & set(found.reached)
 
@@ -85,7 +98,7 @@ def test_successive_halving_leaves_out_what_began_behind() -> None:
 
 def test_headstart_lets_scratch_go_on_that_may_catch_up() -> None:
     slow = simulated(accuracies=ACCURACY | {"scratch": 0.95}, tau=0.6)
-    assert Headstart(slow)(0.05).choice == "scratch"
+    assert Headstart(slow)(Race()).choice == "scratch"
 
 
 @pytest.mark.parametrize(
@@ -107,6 +120,36 @@ def test_an_arm_that_failed_is_never_chosen() -> None:
     for found in (
         policies.run_all(broken),
         policies.successive_halving(broken),
-        Headstart(broken)(0.05),
+        Headstart(broken)(Race()),
     ):
         assert found.choice != "fine-tune"
+
+
+def test_a_sweep_on_the_way_saves_the_first_rung_of_one_rate() -> None:
+    cell = simulated()
+    before = policies.flops(cell, {"fine-tune": 1.0})
+    on_the_way = policies.flops(cell, {"fine-tune": 1.0}, rung=0.1)
+    assert before - on_the_way == pytest.approx((3 * 12 - 2 * 10) * STEP)
+
+
+def test_a_race_without_scratch_neither_runs_nor_chooses_it() -> None:
+    cell = simulated(accuracies=ACCURACY | {"scratch": 0.95})
+    found = Headstart(cell)(Race(scratch=False))
+    assert "scratch" not in found.reached
+    assert found.choice == "fine-tune"
+
+
+def test_scratch_that_is_judged_as_the_others_must_promise_to_win() -> None:
+    # It comes near fine-tuning, and at more compute cannot be chosen.
+    headstart = Headstart(simulated(accuracies=ACCURACY | {"scratch": 0.86}))
+    rungs = (0.1, 0.3, 0.5, 0.7)
+    patient, hasty = (headstart(Race(rungs=rungs, patient=p, last=True)) for p in (True, False))
+    assert patient.reached["scratch"] > hasty.reached["scratch"]
+    assert patient.choice == hasty.choice == "fine-tune"
+
+
+def test_the_most_accurate_may_be_asked_for_though_a_cheaper_arm_is_tied() -> None:
+    cell = simulated(accuracies=ACCURACY | {"linear-all-stages": 0.87})
+    headstart = Headstart(cell)
+    assert headstart(Race()).choice == "linear-all-stages"
+    assert headstart(Race(tied=False)).choice == "fine-tune"

@@ -63,6 +63,10 @@ def test_catch_up_is_foretold_from_a_part_and_held_against_the_whole() -> None:
         assert 0 < one.latest <= 210  # the last step of 300 before the rate falls
 
 
+def test_what_had_come_before_is_not_foretold() -> None:
+    assert catch_ups(simulated(accuracies=ACCURACY | {"scratch": 0.95}, tau=0.03)) == []
+
+
 def test_what_did_not_come_while_it_ran_is_only_bounded() -> None:
     told = _slow(0, end=0.6)
     assert told

@@ -22,8 +22,6 @@ class Calibration:
     hopeless: float  # chance of mattering below which a race leaves an arm out
     catch_up_widening: float  # of the 80% intervals of catch-up: see `forecast.widened`
     data_worth_widening: float  # likewise, of how many images match
-    large: float  # images a class from which on folklore's data are large
-    similar: float  # similarity from which on folklore's images are like those of pretraining
 
 
 def read_calibration(path: Path = FILE) -> tuple[Calibration, dict[str, Any]]:

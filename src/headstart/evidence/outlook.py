@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.breakdown import Breakdown, Losses, Overfitting, breakdown, overfitting
+from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.catch_up import catch_up
 from headstart.evidence.data_worth import DataWorth, data_worth
 from headstart.evidence.fitting import Curve
@@ -61,6 +62,7 @@ def outlook(
             scratch_correct=own.correct,
             delta=delta,
             budget=float(own.planned_steps),
+            widening=CALIBRATION.catch_up_widening,
             seed=seed,
         ),
         data_worth=_worth(study, protocol, own, len(np.unique(labels)), chance, seed),
@@ -116,6 +118,7 @@ def _worth(
         {found[0].images: scratch.correct},
         classes=classes,
         chance=chance,
+        widening=CALIBRATION.data_worth_widening,
         seed=seed,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.fitting import Curve
 from headstart.evidence.race import chance_of_room, chance_to_exceed, chance_to_reach
 from headstart.evidence.statistics import Correct, granted_bootstrap
@@ -12,7 +13,7 @@ from headstart.strategies import CONTROL
 from headstart.verdict.wording import chance, percent, points
 
 RUNGS = (0.1, 1 / 3)  # of an arm's steps: where it may be left out
-HOPELESS = 0.05  # chance of mattering below which an arm is left out
+HOPELESS = CALIBRATION.hopeless  # chance of mattering below which an arm is left out
 
 
 @dataclass(frozen=True, eq=False)
