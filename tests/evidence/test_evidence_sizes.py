@@ -51,6 +51,8 @@ def test_the_order_of_the_arms_makes_no_difference(errors: list[float], level: f
     if errors[0] - errors[-1] > 0.01:  # at equal gains either may be called the first
         assert (found.first, found.second) == (turned.first, turned.second) == ("b", "a")
         assert found.state == turned.state
+    if found.state == "withheld":
+        return
     chances = [found.p_before, found.p_within, found.p_beyond]
     assert all(p is not None and 0 < p < 1 for p in chances)  # a finite number of draws
 
@@ -70,8 +72,16 @@ def test_an_arm_that_always_leads_has_no_break_even() -> None:
 
 def test_arms_that_are_alike_are_not_told_apart() -> None:
     found = ask(FLAT, arm({100: 0.302, 400: 0.299, 1600: 0.3}))
-    assert found.state == "unclear"
-    assert max(found.p_before or 1, found.p_within or 1, found.p_beyond or 1) < 0.8
+    assert (found.state, found.tied) == ("unclear", SIZES)
+
+
+def test_an_arm_that_gets_worse_with_images_has_no_break_even() -> None:
+    # As fine-tuning did with 30 steps: 0% wrong on 260 medical images, 3% on 780.
+    found = ask(arm({100: 0.1, 400: 0.05, 1600: 0.08}), arm({100: 0.2, 400: 0.1, 1600: 0.02}))
+    assert (found.state, found.images) == ("withheld", None)
+    assert "a is less accurate on 1,600 images than on 400" in (found.reason or "")
+    noise = ask(arm({100: 0.1, 400: 0.05, 1600: 0.052}), arm({100: 0.2, 400: 0.1, 1600: 0.02}))
+    assert noise.state == "crosses"
 
 
 def test_nothing_is_said_from_too_few_images() -> None:

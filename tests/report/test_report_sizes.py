@@ -58,7 +58,13 @@ def sizes(**changed: Any) -> dict[str, Any]:
         for i, n in enumerate(AMOUNTS)
     ]
     crossing = {"smallest": 60, "largest": 1000, "images": 400.0, "low": 300.0, "high": None}
-    chances = {"p_before": 0.1, "p_within": 0.85, "p_beyond": 0.05, "reason": None, "needed": None}
+    chances = {
+        "p_before": 0.1,
+        "p_within": 0.85,
+        "p_beyond": 0.05,
+        "reason": None,
+        "needed": None,
+    } | {"tied": []}
     pair = {"first": "linear", "second": "fine-tune", "state": "crosses", **crossing, **chances}
     return {
         "subsets": subsets,

@@ -107,6 +107,7 @@ def _ways(arm: dict[str, Any]) -> list[dict[str, Any]]:
     return [arm[way] for way in ("tuned", "reused", "default")]
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_it_ends_the_same(
     answer: dict[str, Any], finished: Finished, tmp_path: Path
 ) -> None:

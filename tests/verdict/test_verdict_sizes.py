@@ -45,8 +45,10 @@ def test_an_arm_that_leads_throughout_is_named() -> None:
 
 
 def test_what_is_unclear_or_withheld_is_no_claim() -> None:
-    [text] = said(sizes(replace(CROSSES, state="unclear", p_before=0.3, p_within=0.45)))
-    assert text.startswith("These images cannot tell whether fine-tune breaks even with linear")
+    unclear = replace(CROSSES, state="unclear", p_before=0.3, p_within=0.45, tied=(125, 250))
+    [text] = said(sizes(unclear))
+    assert text.startswith("Whether fine-tune breaks even with linear between 125 and 4,000")
+    assert "On 125, 250 images these validation images cannot tell the two apart." in text
     assert "45%" in text
     assert "610" not in text
     withheld = BreakEven("linear", "scratch", "withheld", reason="too few images")

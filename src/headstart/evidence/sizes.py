@@ -20,10 +20,11 @@ from headstart.evidence.data_worth import (
     meeting,
     resampled,
 )
+from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import LEVEL, Withheld, probability
-from headstart.evidence.forecast_inputs import enough
+from headstart.evidence.forecast_inputs import NOTICEABLE, enough
 from headstart.evidence.outlook import breakdown_of, mean_accuracy, starts
-from headstart.evidence.statistics import Correct
+from headstart.evidence.statistics import Correct, resolving_power, smoothed_discordance
 from headstart.strategies import CONTROL
 
 Kind = Literal["frozen", "pretrained", "scratch"]
@@ -58,6 +59,7 @@ class BreakEven:
     p_before: float | None = None  # that `second` leads from the smallest size on
     p_within: float | None = None
     p_beyond: float | None = None  # that `first` leads up to the largest size
+    tied: tuple[int, ...] = ()  # sizes at which the two are below their resolving power
     reason: str | None = None
     needed: int | None = None
 
@@ -128,7 +130,8 @@ def break_even(
     The difference of their errors is made to change in one direction with n (isotonic regression)
     and interpolated along log n; never extrapolated. 200 bootstraps over the validation images,
     shared by both arms and all sizes, and over seeds; the luck of the subsets' draw does not show.
-    A state other than "unclear" is 80% sure.
+    A state other than "unclear" is 80% sure, and the arms can be told apart at both ends. Nothing
+    is said where either arm is 80% sure to be over a point worse on more images.
     """
     least = PER_CLASS * classes
     common = sorted(n for n in a[1] if n in b[1] and n >= least)
@@ -146,25 +149,49 @@ def break_even(
     except Withheld as withheld:
         why, needed = str(withheld).rstrip("."), withheld.needed
         return BreakEven(first[0], second[0], "withheld", *ends, reason=why, needed=needed)
-    arms = [arm[1][n] for arm in (second, first) for n in common]
-    errors = resampled(arms, np.random.default_rng([seed]))
-    lead = antitonic(errors[:, : len(common)] - errors[:, len(common) :], np.ones_like(common))
+    rng = np.random.default_rng([seed])
+    errors = resampled([arm[1][n] for arm in (first, second) for n in common], rng)
+    own = errors[:, : len(common)], errors[:, len(common) :]
+    for (name, _), mine in zip((first, second), own, strict=True):
+        worse = _worse_with_more(name, mine, common)
+        if worse is not None:
+            return BreakEven(first[0], second[0], "withheld", *ends, reason=worse)
+    lead = antitonic(own[1] - own[0], np.ones_like(common))
     crossing = meeting(np.array(common, dtype=np.float64), lead, np.zeros(len(lead)))
     before, beyond = probability(crossing == 0), probability(np.isinf(crossing))
     within = probability((crossing > 0) & np.isfinite(crossing))
+    tied = tuple(n for n in common if _is_tied(first[1][n], second[1][n]))
     state: Literal["crosses", "first leads", "second leads", "unclear"] = "unclear"
-    if within >= SURE:
-        state = "crosses"
-    elif max(before, beyond) >= SURE:
-        state = "second leads" if before > beyond else "first leads"
+    if not set(ends) & set(tied):
+        if within >= SURE:
+            state = "crosses"
+        elif max(before, beyond) >= SURE:
+            state = "second leads" if before > beyond else "first leads"
     tail = (1 - LEVEL) / 2
     low, median, high = (
         float(bound) if 0 < bound < np.inf else None
         for bound in np.quantile(crossing, [tail, 0.5, 1 - tail], method="inverted_cdf")
     )
     return BreakEven(
-        first[0], second[0], state, *ends, median, low, high, before, within, beyond
+        first[0], second[0], state, *ends, median, low, high, before, within, beyond, tied=tied
     )  # fmt: skip
+
+
+def _is_tied(a: Correct, b: Correct) -> bool:
+    """Whether the images cannot be counted on to separate a difference of this size (rule 12)."""
+    power = resolving_power(a.shape[1], smoothed_discordance(a, b))
+    return abs(_error(a) - _error(b)) < power
+
+
+def _worse_with_more(name: str, errors: Floats, images: Sequence[int]) -> str | None:
+    """Why an arm's errors [sets, sizes] say nothing about images: they surely rose with them."""
+    for i, j in combinations(range(len(images)), 2):
+        if probability(errors[:, j] - errors[:, i] > NOTICEABLE) >= SURE:
+            return (
+                f"{name} is less accurate on {images[j]:,} images than on {images[i]:,}, so its "
+                "steps or its seeds moved it more than its images did (more of both may help)"
+            )
+    return None
 
 
 def _best(study: Path, whole: Sequence[ArmEvidence]) -> dict[Kind, str]:

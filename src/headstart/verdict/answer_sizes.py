@@ -49,6 +49,7 @@ class BreakEvenAnswer(Strict):
     p_before: float | None
     p_within: float | None
     p_beyond: float | None
+    tied: list[int]  # sizes at which the two are tied
     reason: str | None
     needed: int | None
 
@@ -79,7 +80,10 @@ def sizes_answer(found: Sizes) -> SizesAnswer:
             for subset in found.subsets
         ],
         best=dict(found.best),
-        break_even=[BreakEvenAnswer(**asdict(one)) for one in found.break_even],
+        break_even=[
+            BreakEvenAnswer.model_validate({**asdict(one), "tied": list(one.tied)})
+            for one in found.break_even
+        ],
         data_worth=None if worth is None else DataWorthAnswer.model_validate(asdict(worth)),
         data_worth_of=found.data_worth_of,
         sentences=said(found),

@@ -33,10 +33,12 @@ def _break_even(found: BreakEven) -> str:
         ahead, behind = (first, second) if found.state == "first leads" else (second, first)
         p = found.p_beyond if found.state == "first leads" else found.p_before
         return f"{ahead} leads {behind} everywhere {span} ({_p(p)} sure): no break-even there."
+    tied = ", ".join(f"{n:,}" for n in found.tied)
+    apart = f" On {tied} images these validation images cannot tell the two apart." if tied else ""
     return (
-        f"These images cannot tell whether {second} breaks even with {first} {span}: the chance "
-        f"is {_p(found.p_within)} that it does; {_p(found.p_before)} that it leads throughout, "
-        f"{_p(found.p_beyond)} that {first} does."
+        f"Whether {second} breaks even with {first} {span} is not sure: the chance is "
+        f"{_p(found.p_within)} that it does; {_p(found.p_before)} that it leads throughout, "
+        f"{_p(found.p_beyond)} that {first} does.{apart}"
     )
 
 
@@ -76,7 +78,7 @@ def _rising(found: Sizes) -> Iterator[str]:
         if on:
             yield (
                 f"{name} was still rising when it ended on {', '.join(on)} images: its accuracies "
-                "there are floors, and with more steps it would break even at fewer images."
+                "there are floors, and with more steps its break-evens would lie elsewhere."
             )
 
 
