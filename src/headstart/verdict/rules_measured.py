@@ -23,7 +23,6 @@ class Measurements:
     similarity: Similarity | None = None
     probe: ProbeEvidence | None = None
     outlook: Outlook | None = None
-    unlabelled: int | None = None  # images without a label, where it is known that there are some
     delta: float = 0.01  # accuracy that does not matter
 
     @property
@@ -56,6 +55,7 @@ class Reason:
     """One thing to know, and where it is known from."""
 
     text: str  # a sentence without its full stop
+    brief: str  # the same in a line of a terminal, without the source
     source: str
 
     def __str__(self) -> str:
