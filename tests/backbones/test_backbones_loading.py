@@ -12,7 +12,7 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
-from headstart.backbones import EMBEDDED, Chain, load, names
+from headstart.backbones import EMBEDDED, Chain, at_size, load, names
 from headstart.data import RawBatch, center_crop, normalize, resize_for
 from headstart.errors import HeadstartError
 
@@ -159,6 +159,27 @@ def test_random_weights_depend_on_the_seed_alone_and_draw_from_nobody_else() -> 
 
 
 # Names.
+
+
+def test_a_copy_is_as_loaded_and_has_tensors_of_its_own() -> None:
+    chain = load(SMALL, "random")
+    images = torch.rand(2, 3, 64, 64)
+    scores = chain(images).detach()
+    copy = chain.to(memory_format=torch.channels_last).train().copied()
+    assert torch.equal(copy(images), scores)  # in inference, and contiguous: the same bits
+    copy.replace_classifier(3, 0)
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            parameter.zero_()
+    assert torch.allclose(chain.eval()(images), scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [SMALL, "timm/vit_tiny_patch16_224"])
+def test_for_another_size_a_network_is_as_if_loaded_for_it(name: str) -> None:
+    there, loaded = at_size(load(name, "random"), "random", 64), load(name, "random", image_size=64)
+    assert there.preprocessing == loaded.preprocessing
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(there.network(images), loaded.network(images))
 
 
 def test_every_kind_of_name_is_listed() -> None:

@@ -29,10 +29,8 @@ class Finished:
         arguments: dict[str, Any] = {
             "study": self.study,
             "record": self.record,
-            "backbone": self.setting.backbone,
-            "weights": self.setting.weights,
+            "reference": self.setting.reference,
             "classes": self.setting.data.dataset.classes,
-            "preprocessing": self.setting.reference.preprocessing.at(SIZE),
             "metrics": {
                 "validation": {"value": 0.5, "low": 0.3, "high": 0.7, "accuracy": 0.5},
                 "test": None,

@@ -119,15 +119,14 @@ def test_only_some_training_images_are_looked_at(
 def test_a_network_is_looked_through_at_one_size_where_it_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def load(name: str, weights: str, *, image_size: int | None = None) -> Chain:
-        if image_size is not None and name == "fixed":
+    def at_size(chain: Chain, weights: str, image_size: int) -> Chain:
+        if weights == "fixed":
             raise HeadstartError("takes no images of 160 px")
-        own = 32 if name == "tiny" else 224
-        return chain_of(batchnorm=True, size=image_size or own)
+        return chain_of(batchnorm=True, size=image_size)
 
-    monkeypatch.setattr(room, "load", load)
-    sizes = {
-        name: network_for_looking(name, "pretrained").preprocessing.image_size
-        for name in ("tiny", "usual", "fixed")
-    }
-    assert sizes == {"tiny": 32, "usual": 160, "fixed": 224}
+    monkeypatch.setattr(room, "at_size", at_size)
+    sizes = [
+        network_for_looking(chain_of(batchnorm=True, size=own), weights).preprocessing.image_size
+        for own, weights in ((32, "usual"), (224, "usual"), (224, "fixed"))
+    ]
+    assert sizes == [32, 160, 224]

@@ -202,7 +202,7 @@ def same_stage(a: Chain, b: Chain, stage: str) -> bool:
 def test_each_stage_begins_where_its_row_says(chain: Chain, file: str) -> None:
     stages = chain.stage_names
     places = ["pretrained" if i % 2 else "random" for i in range(len(stages))]
-    mixed = begin(NAME, file, list(zip(stages, places, strict=True)), seed=5)
+    mixed = begin(load(NAME, file), list(zip(stages, places, strict=True)), seed=5)
     origins = {"pretrained": load(NAME, file), "random": load(NAME, "random", seed=5)}
     for stage, place in zip(stages, places, strict=True):
         other = "random" if place == "pretrained" else "pretrained"
@@ -213,14 +213,14 @@ def test_each_stage_begins_where_its_row_says(chain: Chain, file: str) -> None:
 
 def test_a_row_may_name_a_file(chain: Chain, file: str) -> None:
     start = [(stage, file if stage == "stem" else "random") for stage in chain.stage_names]
-    mixed = begin(NAME, "pretrained", start, seed=5)  # nothing is downloaded
+    mixed = begin(chain, start, seed=5)
     assert same_stage(mixed, load(NAME, file), "stem")
     assert same_stage(mixed, load(NAME, "random", seed=5), "blocks.0")
 
 
 def test_random_weights_are_the_seeds(chain: Chain) -> None:
     start = [(stage, "random") for stage in chain.stage_names]
-    one, again, two = (begin(NAME, "pretrained", start, seed) for seed in (1, 1, 2))
+    one, again, two = (begin(chain, start, seed) for seed in (1, 1, 2))
     for stage in (*chain.stage_names, HEAD):
         assert same_stage(one, again, stage)
     assert not same_stage(one, two, "stem")
@@ -230,4 +230,4 @@ def test_a_file_that_does_not_fit_is_refused(chain: Chain, tmp_path: Path) -> No
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.ones(3)}, path)
     with pytest.raises(HeadstartError, match=r"other\.safetensors does not fit the network"):
-        begin(NAME, str(path), [(stage, "pretrained") for stage in chain.stage_names], 0)
+        begin(chain, [(stage, str(path)) for stage in chain.stage_names], 0)

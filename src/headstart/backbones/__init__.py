@@ -3,7 +3,7 @@
 from headstart.backbones.chain import LAST, Chain, Origin
 from headstart.backbones.convolution import FullyConvolutional, fully_convolutional
 from headstart.backbones.head import Head
-from headstart.backbones.loading import load, names
+from headstart.backbones.loading import at_size, load, names
 from headstart.backbones.profile import StageProfile, profile
 from headstart.backbones.recipes import EMBEDDED
 from headstart.backbones.stages import HEAD
@@ -22,6 +22,7 @@ __all__ = [
     "Head",
     "Origin",
     "StageProfile",
+    "at_size",
     "batchnorm_to_frozen",
     "batchnorm_to_groupnorm",
     "batchnorm_to_syncbatchnorm",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
@@ -103,6 +104,11 @@ class Chain(nn.Module):
         )
         own = preprocessing or Preprocessing(224)
         return cls(module, classifier or last_layer(module), own, origin, stages)
+
+    def copied(self) -> Chain:
+        """The same network with tensors of its own, as after loading: contiguous, for inference."""
+        copy = deepcopy(self, {id(self._trace): self._trace})
+        return copy.to(memory_format=torch.contiguous_format).eval()
 
     @property
     def stage_names(self) -> tuple[str, ...]:

@@ -82,6 +82,21 @@ def load(
     return chain
 
 
+def at_size(chain: Chain, weights: str | Path, image_size: int) -> Chain:
+    """A network that `load` gave for `weights`, as it would give it for another image size.
+
+    A copy where the network itself takes such images, else it is made anew. Raises HeadstartError
+    where it cannot be made for that size.
+    """
+    try:
+        _try(chain.network, chain.origin.name, chain.channels, image_size)
+    except HeadstartError:
+        return load(chain.origin.name, weights, image_size=image_size, channels=chain.channels)
+    copy = chain.copied()
+    copy.preprocessing = chain.preprocessing.at(image_size)
+    return copy
+
+
 def _recipe(name: str) -> Recipe:
     library, _, model = name.rpartition("/")
     if name == EMBEDDED:

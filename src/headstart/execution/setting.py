@@ -60,6 +60,11 @@ class Setting:
     _fits: dict[tuple[str, str, str], HeadFit] = field(default_factory=dict)
 
     @cached_property
+    def published(self) -> Chain:
+        """The backbone with its pretrained weights, at the size it was made for."""
+        return load(self.backbone, self.weights)
+
+    @cached_property
     def reference(self) -> Chain:
         """The backbone with its pretrained weights, as loaded."""
         return load(self.backbone, self.weights, image_size=self.data.image_size)
@@ -97,13 +102,7 @@ class Setting:
         """The chain with the weights that the strategy's table begins with."""
         rows = resolve(strategy, self.stages)[:-1]
         start = [(row.stage, weights_of(row.start, self.folder)) for row in rows]
-        chain = begin(
-            self.backbone,
-            self.weights,
-            start,
-            strategy.drawing_seed(seed),
-            image_size=self.data.image_size,
-        )
+        chain = begin(self.reference, start, strategy.drawing_seed(seed))
         chain.to(self.fabric.device)
         return chain
 

@@ -12,8 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from headstart.backbones import LAST, Chain, load
-from headstart.data import Preprocessing
+from headstart.backbones import LAST, Chain, Origin
 from headstart.errors import HeadstartError
 from headstart.execution import versions
 from headstart.execution.setting import trial_folder, weights_of
@@ -33,10 +32,8 @@ def save(
     *,
     study: Path,
     record: TrialRecord,
-    backbone: str,
-    weights: str,
+    reference: Chain,
     classes: Sequence[str],
-    preprocessing: Preprocessing,
     metrics: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> None:
@@ -48,9 +45,8 @@ def save(
     Args:
         study: the study's folder, with the trial under ``trials/``.
         record: of a trial that is done.
-        backbone, weights: as the study was asked: a name, and ``"pretrained"`` or a file.
+        reference: the backbone with its pretrained weights, at the image size of the study.
         classes: names, by label.
-        preprocessing: at the image size of the study.
         metrics: by split ("validation", "test"): ``value``, ``low``, ``high``, or None.
         provenance: at least ``data`` (its name) and ``fingerprint``; ``question`` where known.
 
@@ -64,26 +60,21 @@ def save(
             if strategy.trains:
                 head = _copy_network(new, trial, record)
             else:
-                chain = begin(
-                    backbone,
-                    weights,
-                    [(stage, weights_of(start, study)) for stage, start in _begins(record)],
-                    strategy.drawing_seed(record.seed),
-                    image_size=preprocessing.image_size,
-                )
+                begins = [(stage, weights_of(place, study)) for stage, place in _begins(record)]
+                chain = begin(reference, begins, strategy.drawing_seed(record.seed))
                 head = _write_with_head(new, trial, record, strategy, chain, len(classes))
             card = Card(
-                backbone=backbone,
+                backbone=reference.origin.name,
                 normalization=strategy.norm,
                 strategy=record.strategy,
                 trial=record.key,
                 head=head,
                 classes=tuple(classes),
-                preprocessing=preprocessing,
+                preprocessing=reference.preprocessing,
                 metrics=dict(metrics),
                 provenance={
                     **provenance,
-                    "pretraining": _pretraining(record, backbone, weights),
+                    "pretraining": _pretraining(record, reference.origin),
                     "seed": record.seed,
                     "train_images": record.train_images,
                     "versions": versions(),
@@ -162,8 +153,7 @@ def _state(chain: Chain) -> dict[str, torch.Tensor]:
     return {name: value.contiguous() for name, value in chain.network.state_dict().items()}
 
 
-def _pretraining(record: TrialRecord, backbone: str, weights: str) -> Pretraining | None:
+def _pretraining(record: TrialRecord, origin: Origin) -> Pretraining | None:
     if all(start != "pretrained" for _, start in _begins(record)):
         return None
-    origin = load(backbone, weights).origin
     return Pretraining(weights=origin.weights, digest=origin.digest, licence=origin.licence)

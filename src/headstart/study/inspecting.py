@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from headstart.backbones import load
 from headstart.data import make_splits, open_dataset
 from headstart.execution import fabric, versions
 from headstart.report import inspection
@@ -50,7 +51,7 @@ def inspect(
     listener.on_stage("reading the images")
     dataset = open_dataset(data, seed=seed)
     splits = make_splits(dataset, seed=seed)
-    chain = network_for_looking(backbone, weights)
+    chain = network_for_looking(load(backbone, weights), weights)
     listener.on_stage("showing some of them to the network")
     chain.to(fabric().device)
     seen = measure(chain, dataset, splits.train, seed)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from headstart import models
-from headstart.backbones import load, profile
+from headstart.backbones import profile
 from headstart.data import Dataset
 from headstart.evidence.arms import ArmEvidence, PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost, starts_pretrained
@@ -113,7 +113,7 @@ def _planned(arm: ArmPlan, ran: Ran, *, published: bool) -> PlannedArm:
 
 def _pretraining_flops(study: Study) -> float:
     """Forward FLOPs of an image at 224 px, where the accounting of pretraining is made."""
-    chain = load(study.setting.backbone, study.setting.weights)
+    chain = study.setting.published
     size = 224 if chain.preprocessing.image_size >= 224 else chain.preprocessing.image_size
     return sum(row.flops for row in profile(chain, size))
 
@@ -149,7 +149,7 @@ def _seen(study: Study) -> MismatchRecord:
     """How the images differ from those of pretraining: measured once, then read."""
     record = read_mismatch(study.folder)
     if record is None or record.weights != study.setting.reference.origin.digest:
-        chain = network_for_looking(study.asked.backbone, study.asked.weights)
+        chain = network_for_looking(study.setting.published, study.setting.weights)
         chain.to(study.setting.fabric.device)
         record = measure(chain, study.dataset, study.splits.train, study.asked.seed)
         write_mismatch(study.folder, record)
@@ -215,10 +215,8 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
             study.folder / "best",
             study=study.folder,
             record=record,
-            backbone=study.setting.backbone,
-            weights=study.setting.weights,
+            reference=study.setting.reference,
             classes=study.dataset.classes,
-            preprocessing=study.setting.reference.preprocessing.at(study.resolved.image_size),
             metrics=metrics,
             provenance={
                 "data": study.asked.data,

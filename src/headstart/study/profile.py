@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from headstart.backbones import Chain, Origin, load
+from headstart.backbones import Chain, Origin, at_size
 from headstart.backbones.mismatch import (
     OWN,
     has_batchnorm,
@@ -35,15 +36,17 @@ SIZE = 160
 UNEVEN = 10.0  # x the images of the smallest class, from which on it is worth a warning
 
 
-def network_for_looking(backbone: str, weights: str | Path) -> Chain:
-    """The network at `SIZE`, or at its own where that is less or it takes no other."""
-    chain = load(backbone, weights)
-    if chain.preprocessing.image_size <= SIZE:
-        return chain
+def network_for_looking(published: Chain, weights: str | Path) -> Chain:
+    """A copy of the network at `SIZE`, or at its own where that is less or it takes no other.
+
+    `weights` are those it was loaded with, of which some networks need others for another size.
+    """
+    if published.preprocessing.image_size <= SIZE:
+        return published.copied()
     try:
-        return load(backbone, weights, image_size=SIZE)
+        return at_size(published, weights, SIZE)
     except HeadstartError:
-        return chain
+        return published.copied()
 
 
 def measure(chain: Chain, dataset: Dataset, training: Indices, seed: int) -> MismatchRecord:
@@ -58,6 +61,7 @@ def measure(chain: Chain, dataset: Dataset, training: Indices, seed: int) -> Mis
     count = min(LOOKED_AT, len(training))
     (positions,) = nested_subsets(dataset.labels, training, [count], seed=seed)
     order = [positions[i : i + BATCH] for i in range(0, count, BATCH)]
+    chain.to(memory_format=torch.channels_last)  # twice as fast on CPUs
     store = ImageStore(dataset, chain.preprocessing, memory_limit=0)
     crops = (pixels.to(chain.device) for _, pixels in store.crops(order, size))
     return MismatchRecord(

@@ -164,28 +164,20 @@ def measures(predictions: Predictions) -> tuple[float, float]:
     return loss, float(predictions.correct.mean())
 
 
-def begin(
-    name: str,
-    weights: str,
-    start: Sequence[tuple[str, str]],
-    seed: int,
-    *,
-    image_size: int | None = None,
-) -> Chain:
+def begin(reference: Chain, start: Sequence[tuple[str, str]], seed: int) -> Chain:
     """The backbone with each stage's weights from where its row says they begin.
 
     Args:
-        name: of the backbone.
-        weights: what "pretrained" means: ``"pretrained"`` or a local file.
+        reference: the backbone with its pretrained weights, as loaded; it stays as it is.
         start: (stage, "pretrained" | "random" | a weights file) for each stage.
         seed: of random weights.
-        image_size: that the network is made for, in pixels; None for its own.
     """
     places = list(dict.fromkeys(place for _, place in start))
+    name, size = reference.origin.name, reference.preprocessing.image_size
     chains = {
-        place: load(
-            name, weights if place == "pretrained" else place, seed=seed, image_size=image_size
-        )
+        place: reference.copied()
+        if place == "pretrained"
+        else load(name, place, seed=seed, image_size=size)
         for place in places
     }
     chain = chains[places[0]]
