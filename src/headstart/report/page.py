@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import records
-from headstart.report import figures, inspection, palette, probe, transplants
+from headstart.report import figures, inspection, palette, probe, timing, transplants
 from headstart.report.figures import ENDS
 from headstart.report.limits import gloss, limits
 from headstart.report.material import Material, gather
@@ -49,6 +49,7 @@ def _context(material: Material) -> dict[str, Any]:
     )
     headline, *rest = re.split(r"(?<=[.!?])\s+(?=[A-Z])", answer["verdict"]["sentence"], maxsplit=1)
     tables = {name: held[0].record.table for name, held in material.seeds.items() if held}
+    told = {rule["rule"] for rule in answer["verdict"].get("rules", [])}
     records_of_arms = [seed.record for held in material.seeds.values() for seed in held]
     return {
         "answer": answer,
@@ -71,9 +72,11 @@ def _context(material: Material) -> dict[str, Any]:
         "curves": figures.curves(material),
         "costs": figures.cost(material),
         **_transplants(material),
-        **probe.view(answer.get("probe")),
+        **probe.view(answer.get("probe"), told),
         "outlook": answer.get("outlook"),
-        "seen": inspection.view(answer["profile"]),
+        "seen": inspection.view(answer["profile"], told),
+        "time": timing.said(answer),
+        "times": timing.rows(material.arms),
         "recall": figures.recall(material, other),
         "class_lines": figures.class_lines(material, other),
         "shown_classes": figures.SHOWN_CLASSES,

@@ -32,13 +32,16 @@ from headstart.records import (
     write_mismatch,
 )
 from headstart.study.plan import Study
-from headstart.study.profile import measure, network_for_looking
+from headstart.study.profile import measure, network_for_looking, similarity_of
 from headstart.study.profile import profile as profile_of
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Ran
+from headstart.study.timing import seconds_of_arms, seconds_of_study
 from headstart.tasks import measures
 from headstart.verdict.answer import StudyAnswer, answer
-from headstart.verdict.decide import decide
+from headstart.verdict.decide import Verdict, decide
+from headstart.verdict.rules import reasons_with_sources
+from headstart.verdict.rules_measured import Measurements, Reason
 
 THUMBNAIL = 160  # pixels, longer side
 SHOWN_MISTAKES = 24
@@ -72,6 +75,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
             _drop_spare_weights(study, arms)
         tests = _take_home(study, chosen, open_test=complete)
     probe = probe_evidence(study.folder, study.resolved.protocol, seed=study.asked.seed)
+    seconds = seconds_of_arms(study)
     result = answer(
         question=_question(study),
         profile=_profile(study, gathered.warnings),
@@ -92,6 +96,9 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
             delta=study.asked.delta,
             seed=study.asked.seed,
         ),
+        rules=_rules(study, arms, verdict, probe),
+        seconds=seconds_of_study(study, seconds),
+        arm_seconds=seconds,
     )
     write_json(study.folder / "study.json", result.to_json())
     return result
@@ -156,12 +163,32 @@ def _seen(study: Study) -> MismatchRecord:
     return record
 
 
+def _rules(
+    study: Study, arms: list[ArmEvidence], verdict: Verdict, probe: ProbeEvidence | None
+) -> dict[str, Reason]:
+    """What is known about transfer, where the measurements call for it."""
+    measured = Measurements(
+        verdict=verdict,
+        arms=arms,
+        images_per_class=_images_per_class(study),
+        similarity=similarity_of(_seen(study)),
+        probe=probe,
+        delta=study.asked.delta,
+    )
+    return reasons_with_sources(measured)
+
+
+def _images_per_class(study: Study) -> float:
+    """Training images, the mean over classes."""
+    return len(study.splits.train) / len(study.dataset.classes)
+
+
 def _order(study: Study, probe: ProbeEvidence) -> list[Candidate]:
     """The arms as the probe profile of the frozen features orders them."""
     return order_of_candidates(
         probe,
         [arm.strategy.name for arm in study.resolved.arms],
-        images_per_class=len(study.splits.train) / len(study.dataset.classes),
+        images_per_class=_images_per_class(study),
         delta=study.asked.delta,
     )
 

@@ -122,8 +122,11 @@ class Runs:
             return None
         mean = (arm.seconds or 0.0) / max(1, len(arm.seeds))
 
+        judging = study.resolved.costs.judging if study.resolved.costs else 0.0
+
         def may_extend(seconds: float) -> bool:
-            return budget is None or spent + seconds * 1.2 + left * mean < 0.95 * budget
+            later = left * mean + judging
+            return budget is None or spent + seconds * 1.2 + later < 0.95 * budget
 
         hooks = Hooks(
             on_point=listener.on_point,

@@ -64,11 +64,11 @@ def folklore(m: Measurements) -> Reason | None:
     elif follower.still_rising or follower.state != "done":
         held, why = "not settled", f"not settled, {_with_accuracy(follower)} so far"
     elif m.tied(follower) and m.tied(choice):
-        held = "not measurably better here"
+        held = "not measurably better"
         why = f"no more accurate here than is known ({numbers})"
     elif accuracy(follower) > accuracy(choice):
-        held = "more accurate here, for more compute"
-        why = f"{held} ({numbers})"
+        held = "better here, for more compute"
+        why = f"more accurate here, for more compute ({numbers})"
     else:
         held, why = "wrong here", f"measured, it is wrong here ({numbers})"
     return Reason(
