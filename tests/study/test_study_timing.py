@@ -85,6 +85,8 @@ def test_without_timed_steps_there_is_a_reason_and_no_forecast(tmp_path: Path) -
     whole = seconds_of_study(study, arms)
     assert whole.forecast is whole.of_what_ran is None
     assert (whole.spent, whole.reason) == (1.5, "no arm takes steps")
+    older = seconds_of_study(study_in(tmp_path, None), arms)
+    assert older.reason == "an older version planned this study"
 
 
 def test_the_answer_has_them(finished: Finished) -> None:

@@ -35,11 +35,12 @@ def seconds_of_study(study: Study, arms: dict[str, Seconds]) -> StudySeconds:
     shared = 0.0 if costs is None else costs.shared([arm.strategy for arm in kept])
     probe = read_probe_record(study.folder, study.setting.protocol)
     known = costs is not None
+    why = None if known else study.resolved.not_timed or "an older version planned this study"
     return StudySeconds(
         forecast=_sum([shared, *(a.forecast for a in arms.values())]) if known else None,
         of_what_ran=_sum([shared, *(a.of_what_ran for a in arms.values())]) if known else None,
         spent=sum(a.spent for a in arms.values()) + (probe.wall_seconds if probe else 0.0),
-        reason=study.resolved.not_timed,
+        reason=why,
     )
 
 
