@@ -13,7 +13,7 @@ from headstart.verdict import racing
 
 
 def test_what_was_fitted_is_what_is_used() -> None:
-    assert racing.HOPELESS == CALIBRATION.hopeless
+    assert CALIBRATION.hopeless == racing.HOPELESS
     assert outlook.CALIBRATION is CALIBRATION
 
 

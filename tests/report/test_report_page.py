@@ -71,6 +71,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answer["machine"]["host"] = evil
     answer["arms"][0]["note"] = evil
     answer["verdict"]["reasons"] = [evil]
+    answer["verdict"]["rules"] = [dict.fromkeys(("rule", "text", "brief", "source"), evil)]
     records.write_json(folder / "study.json", answer)
     trial = folder / "trials" / "linear-0"
     record = records.read_trial(trial)
@@ -306,3 +307,34 @@ def test_chromium_opens_the_page_without_error_request_or_sideways_scroll(
         assert chromium.evaluate(hidden) is False
         chromium.evaluate("document.getElementById('show-2').click()")
         assert chromium.evaluate(hidden) is True
+
+
+def test_rules_stand_on_the_page_once_with_their_sources(study: Path, copy: Path) -> None:
+    answer = json.loads((study / "study.json").read_text())
+    text = Reader(read(study)).text
+    for rule in answer["verdict"]["rules"]:
+        assert text.count(f"{rule['text']}. {rule['source']}") == 1
+    assert "A study measures it" not in text  # folklore, where a rule says what was measured
+    answer["verdict"]["rules"] = []
+    answer["profile"]["quadrant"] = {
+        "name": "small and similar", "size": "small", "similarity": "similar",
+        "advice": "train a linear classifier", "strategies": ["linear"], "source": "CS231n",
+    }  # fmt: skip
+    records.write_json(copy / "study.json", answer)
+    page.write(copy)
+    assert "What is known about transfer" not in read(copy)
+    assert "A study measures it" in Reader(read(copy)).text
+
+
+def test_seconds_stand_beside_their_forecast(study: Path, copy: Path) -> None:
+    answer = json.loads((study / "study.json").read_text())
+    text = Reader(read(study)).text
+    assert "Forecast 10 min 40 s, spent 9 min 58 s" in text
+    section = text.split("Time, forecast and spent", 1)[1].split("Start, slope", 1)[0]
+    assert section.count("0.91") == len(answer["arms"])  # spent over forecast
+    del answer["seconds"]
+    for arm in answer["arms"]:
+        del arm["seconds"]
+    records.write_json(copy / "study.json", answer)
+    page.write(copy)
+    assert "Time, forecast and spent" not in read(copy)

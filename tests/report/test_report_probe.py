@@ -115,6 +115,13 @@ def test_what_is_not_known_is_not_claimed() -> None:
     assert probe.view(silent)["probe_curve"] is None
 
 
+def test_what_a_rule_says_is_not_said_twice() -> None:
+    found = profile(order=[])
+    everything = probe.said(found)
+    assert sum("layer3 alone" in one or "Twice the labels" in one for one in everything) == 2
+    assert probe.said(found, {"early_stages", "more_images"}) == everything[:1]
+
+
 @pytest.mark.parametrize("shape", [WIDE, NARROW])
 @pytest.mark.parametrize("count", [2, 40])
 def test_charts_are_drawn_for_few_and_for_many_stages(shape: str, count: int) -> None:

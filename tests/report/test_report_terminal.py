@@ -69,3 +69,28 @@ def test_notebook_table_escapes_every_text(answer: dict[str, Any]) -> None:
     assert "<img" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert html.count("(chosen)") == 1
+
+
+def test_rules_stand_in_a_line_each_and_the_most_important_first(answer: dict[str, Any]) -> None:
+    text = shown(answer)
+    lines = [line.strip() for line in text.splitlines()]
+    first = lines.index("known about transfer (with sources in the report):")
+    briefs = [f"- {rule['brief']}" for rule in answer["verdict"]["rules"]]
+    assert lines[first + 1 : first + 3] == briefs
+    rule = answer["verdict"]["rules"][1]
+    many = {**answer["verdict"], "rules": [{**rule, "brief": f"rule {i}"} for i in range(6)]}
+    text = shown({**answer, "verdict": many})
+    assert "rule 3" in text
+    assert "rule 4" not in text
+    assert "2 more there" in text
+
+
+def test_time_is_told_as_it_was_forecast_and_spent(answer: dict[str, Any]) -> None:
+    text = shown(answer)
+    assert "time: forecast 10 min 40 s, spent 9 min 58 s (the whole plan 13 min 32 s)" in text
+    untimed = {"forecast": None, "of_what_ran": None, "spent": 12.0, "reason": "no arm takes steps"}
+    assert "time: spent 12 s; not forecast: no arm takes steps" in shown(
+        {**answer, "seconds": untimed}
+    )
+    old = {name: value for name, value in answer.items() if name != "seconds"}
+    assert "time:" not in shown(old)

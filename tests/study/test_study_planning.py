@@ -17,7 +17,7 @@ from headstart.errors import HeadstartError
 from headstart.execution import Costs
 from headstart.records import TrialRecord
 from headstart.strategies import NAMES, Strategy, choose, defaults
-from headstart.study import ArmPlan, Question, parse_budget, plan, question_from
+from headstart.study import ArmPlan, Listener, Question, parse_budget, plan, question_from
 from headstart.study.plan import MOST_SEEDS, RESERVE, sweep_trials
 from headstart.study.question import StudyFile, require_same
 from headstart.study.runs import best_factor
@@ -44,9 +44,7 @@ def planned(
     """The plan that `asked` gets where steps cost `costs`."""
     strategies = choose(asked.strategies or NAMES, STAGES)
     setting: Any = SimpleNamespace(data=SimpleNamespace(training=np.arange(images)), batch=batch)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "measure_costs", lambda *_: costs)
-        arms, seeds = plan._plan(asked, setting, strategies, {})
+    arms, seeds = plan._plan(asked, setting, strategies, {}, costs, 0.0)
     return strategies, arms, seeds
 
 
@@ -249,3 +247,87 @@ def test_a_question_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     require_same(asked, study.asked, tmp_path)
     with pytest.raises(HeadstartError, match="steps is 20, not 21"):
         require_same(asked.model_copy(update={"steps": 21}), study.asked, tmp_path)
+
+
+# -- what is planned, beside what was spent -----------------------------------------------------
+
+
+def test_planning_and_judging_and_the_profile_leave_less_for_runs() -> None:
+    costs = costs_of(0.1, 0.001, 400, 32)
+    asked = Question(data="x", budget_seconds=30, strategies=["linear", "fine-tune"], seeds=1)
+    setting: Any = SimpleNamespace(data=SimpleNamespace(training=np.arange(400)), batch=32)
+    strategies = choose(asked.strategies or NAMES, STAGES)
+
+    def unit(costs: Costs, spent: float = 0.0) -> int:
+        arms, _ = plan._plan(asked, setting, strategies, {}, costs, spent)
+        return max(arm.unit for arm in arms)
+
+    whole = unit(costs)
+    assert unit(replace(costs, judging=9.0)) < 0.75 * whole
+    assert unit(replace(costs, probe=9.0)) < 0.75 * whole
+    assert unit(costs, spent=9.0) < 0.75 * whole
+    asked = asked.model_copy(update={"strategies": ["scratch"]})
+    strategies = choose(["scratch"], STAGES)
+    assert unit(replace(costs, probe=9.0)) == unit(costs)  # it has no profile
+
+
+@given(unit=st.integers(4, 400), seeds=st.integers(1, 4), share=st.floats(0, 1))
+def test_the_forecast_of_what_ran_is_that_of_the_plan_when_all_ran(
+    unit: int, seeds: int, share: float
+) -> None:
+    costs = costs_of(0.1, 0.001, 400, 32)
+    for strategy in choose(["partial", "scratch"], STAGES):
+        steps = strategy.steps * unit
+        whole = costs.arm(strategy, unit, seeds)
+        assert costs.ran(strategy, unit, 3, [steps] * seeds) == pytest.approx(whole)
+        part = costs.ran(strategy, unit, 3, [share * steps])
+        assert costs.ran(strategy, unit, 3, []) <= part <= whole + 1e-9
+        assert costs.ran(strategy, unit, 0, []) == 0
+
+
+def test_heads_and_codes_that_arms_share_are_counted_once() -> None:
+    costs = replace(
+        costs_of(0.1, 0.01, 400, 32),
+        solve=dict.fromkeys(NAMES, 7.0),
+        probe=2.0,
+    )
+    strategies = choose(["linear", "svm", "linear-all-stages", "fine-tune"], STAGES)
+    assert costs.heads(strategies) == {"linear": 7.0, "svm": 7.0, "linear-all-stages": 7.0}
+    assert costs.heads(strategies[3:]) == {"fine-tune": 7.0}
+    assert costs.shared(strategies) == pytest.approx(5.0 + 2.0)  # 500 images, and the profile
+    assert costs.shared(choose(["scratch"], STAGES)) == 0
+    whole = costs.total(strategies, 20, 2)
+    assert whole == pytest.approx(5.0 + 21.0 + costs.arm(strategies[3], 20, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"steps": 39}, "a large part of a phase of 39"),
+        ({"steps": 300, "strategies": ["linear"]}, "no arm takes steps"),
+        ({"steps": 40}, None),
+        ({"steps": 5, "budget_seconds": 60}, None),
+    ],
+)
+def test_steps_are_timed_where_that_is_cheap(
+    options: dict[str, Any], why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    found = costs_of(1, 1, 400, 32)
+
+    def timed(_: object, strategies: object, most: float) -> Costs:
+        seen.append(most)
+        return found
+
+    monkeypatch.setattr(plan, "measure_costs", timed)
+    asked = Question(data="x", **options)
+    setting: Any = SimpleNamespace(data=SimpleNamespace(training=np.arange(400)), batch=32)
+    strategies = choose(asked.strategies or ["linear", "fine-tune"], STAGES)
+    costs, reason = plan._costs(asked, setting, strategies, Listener())
+    if why is None:
+        assert (costs, reason) == (found, None)
+        assert seen in ([5.0], [6.0])
+    else:
+        assert costs is None
+        assert why in (reason or "")
+        assert seen == []

@@ -23,7 +23,8 @@ def test_a_time_is_told_with_its_interval_and_what_lies_beyond() -> None:
     assert said(OUTLOOK) == (
         "Training from scratch would come within 1 point of fine-tune after about 1,500 steps "
         "(80% interval 1,200 to after 4 times the 1,000 steps that it ran at full rate); the "
-        "chance that it does not within 4 times the 1,000 steps that it ran at full rate is 25%."
+        "chance that it does not within 4 times the 1,000 steps that it ran at full rate is 25%. "
+        "Time is what pretrained weights save, whatever else they do (He et al. 2018)."
     )
 
 
@@ -54,7 +55,9 @@ def test_labels_that_are_saved() -> None:
     assert "about 600 labelled images (80% interval under 250 to 900)" in said(
         replace(OUTLOOK, data_worth=worth)
     )
-    assert "save about 3,400 labels" in said(replace(OUTLOOK, data_worth=worth))
+    assert "save about 3,400 labels (Hernandez et al. 2021)." in said(
+        replace(OUTLOOK, data_worth=worth)
+    )
     least = replace(worth, state="at least", matching=None, p_at_least=0.97)
     assert "a factor of 16.0 in labels, or more" in said(replace(OUTLOOK, data_worth=least))
     nothing = replace(worth, state="nothing", matching=None)
@@ -68,5 +71,10 @@ def test_too_little_data_and_too_many_steps_are_told_apart() -> None:
     assert "too little data" not in said(
         replace(OUTLOOK, breakdown=replace(short, state="not reached"))
     )
-    learned = Overfitting((1.0,), (0.1,), 1.0, 0.2, overfits=True)
-    assert "scratch over-fitted" in said(replace(OUTLOOK, overfitting={"scratch": learned}))
+    assert "(He et al. 2018, section 5.2)" in text
+    learned = Overfitting((1.0,), (0.1,), 300.0, 0.18, overfits=True)
+    calm = replace(learned, overfits=False)
+    text = said(replace(OUTLOOK, overfitting={"scratch": learned, "partial": calm}))
+    assert "rose again (scratch by 18% after step 300) while" in text
+    assert text.endswith("(Prechelt 1998).")
+    assert "Over-fitted" not in said(replace(OUTLOOK, overfitting={"partial": calm}))

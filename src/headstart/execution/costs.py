@@ -12,6 +12,7 @@ import torch
 from headstart.backbones import Chain, batchnorm_to_groupnorm
 from headstart.data import normalize
 from headstart.execution.frozen import keeping_for
+from headstart.execution.probing import reads_pretrained, time_probe
 from headstart.execution.setting import Setting
 from headstart.execution.solving import time_heads
 from headstart.execution.trial import Trial, recipe
@@ -19,9 +20,13 @@ from headstart.strategies import Strategy, defaults
 from headstart.tasks import Classification
 from headstart.tasks.classification import STATISTICS_IMAGES, ImageBatch
 from headstart.training import FromCut, Recipe, batches, below
+from headstart.training.averaging import Average
 from headstart.training.groups import optimizer_for
 
 TIMED_STEPS = 3  # after one that is not counted; the quickest is least disturbed by others
+# What judging takes beside answering the test images, measured: the bootstraps, the saved model and
+# the page, and, in forward passes at 160 px, how the images differ from those of pretraining.
+JUDGING, LOOKING, LOOKING_SIZE = 5.0, 400, 160
 
 
 @dataclass(frozen=True)
@@ -43,29 +48,61 @@ class Costs:
     batch: int
     solve: dict[str, float] = field(default_factory=dict)  # each strategy's head, where solved
     frozen: dict[str, Frozen] = field(default_factory=dict)  # strategies that keep activations
+    probe: float = 0.0  # the profile of the frozen features, on codes that are there
+    judging: float = 0.0  # everything after the last run, the page included
 
     def arm(self, strategy: Strategy, unit: int, seeds: int) -> float:
-        """Seconds for all of an arm's runs: the rate sweep, then one for each seed."""
-        solved = self._extraction + self.solve.get(strategy.name, 0.0)
+        """Seconds for all of an arm's runs: the rate sweep, then one for each seed.
+
+        Codes of the pretrained network, and a head on them, are not in it: arms share those.
+        """
+        sweeps = len(defaults.SWEEP) if strategy.trains else 0
+        return self.ran(strategy, unit, sweeps, [strategy.steps * unit] * seeds)
+
+    def ran(self, strategy: Strategy, unit: int, sweeps: int, runs: Sequence[float]) -> float:
+        """The same for so many runs of the sweep, and a run of each number of steps in `runs`."""
         if not strategy.trains:
-            return solved * seeds if strategy.starts != {"pretrained"} else solved
-        own = solved if strategy.head != "new" and strategy.batchnorm == "live" else 0.0
-        short = defaults.sweep_unit(unit)
-        sweep = len(defaults.SWEEP) * self._run(strategy, short, 1)
+            own = strategy.starts != {"pretrained"}
+            return len(runs) * (self._extraction + self._head(strategy)) if own else 0.0
+        short = strategy.steps * defaults.sweep_unit(unit)
+        seconds = sweeps * self._run(strategy, short, 1)
         looked_at = self.validation_images + self._statistics  # in every arm: see `recipe`
         every = defaults.evaluate_every(unit, self.batch, looked_at)
-        evaluations = 2 + strategy.steps * unit / every
+        seconds += sum(self._run(strategy, steps, 2 + steps / every) for steps in runs)
         # The first trial finds the views that the sweep kept.
-        runs = self._run(strategy, unit, evaluations) + self._views(strategy, unit) + own
-        return sweep + seeds * runs
+        seconds += sum(self._views(strategy, steps) for steps in runs or [short] * min(sweeps, 1))
+        if strategy.head != "new" and strategy.batchnorm == "live":
+            seconds += (sweeps + len(runs)) * (self._extraction + self._head(strategy))
+        return seconds
+
+    def heads(self, strategies: Sequence[Strategy]) -> dict[str, float]:
+        """Seconds for heads on pretrained codes, each by the first of the arms that share it."""
+        first: dict[tuple[str, str], Strategy] = {}
+        for strategy in self._reading(strategies):
+            if not (strategy.trains and strategy.batchnorm == "live"):
+                first.setdefault((strategy.head, strategy.codes), strategy)
+        return {strategy.name: self._head(strategy) for strategy in first.values()}
+
+    def shared(self, strategies: Sequence[Strategy]) -> float:
+        """Seconds for codes of the pretrained network and their profile, where an arm reads any."""
+        return self._extraction + self.probe if self._reading(strategies) else 0.0
 
     def total(self, strategies: Sequence[Strategy], unit: int, seeds: int) -> float:
-        """Seconds for the whole study. Pretrained codes, and a head on them, are paid for once."""
-        own = [s for s in strategies if s.trains or s.starts != {"pretrained"}]
-        reads = [s for s in strategies if s.head != "new" and s.starts == {"pretrained"}]
-        heads = {(s.head, s.codes): self.solve.get(s.name, 0.0) for s in reads}
-        once = self._extraction + sum(heads.values()) if reads else 0.0
-        return once + sum(self.arm(s, unit if s.trains else 0, seeds) for s in own)
+        """Seconds for all runs of all arms, and the codes that they share; without the profile."""
+        once = self._extraction if self._reading(strategies) else 0.0
+        runs = sum(self.arm(s, unit if s.trains else 0, seeds) for s in strategies)
+        return once + sum(self.heads(strategies).values()) + runs
+
+    def beside(self, strategies: Sequence[Strategy]) -> float:
+        """Seconds that a study takes beside its runs: the profile, and judging."""
+        return self.judging + (self.probe if self._reading(strategies) else 0.0)
+
+    @staticmethod
+    def _reading(strategies: Sequence[Strategy]) -> list[Strategy]:
+        return [s for s in strategies if s.head != "new" and s.starts == {"pretrained"}]
+
+    def _head(self, strategy: Strategy) -> float:
+        return self.solve.get(strategy.name, 0.0)
 
     @property
     def _extraction(self) -> float:
@@ -81,20 +118,19 @@ class Costs:
         """Images that live BatchNorm's statistics are estimated from."""
         return min(STATISTICS_IMAGES, self.train_images)
 
-    def _run(self, strategy: Strategy, unit: int, evaluations: float) -> float:
+    def _run(self, strategy: Strategy, steps: float, evaluations: float) -> float:
         """Seconds for a run's steps and evaluations, above its cut."""
         frozen = self.frozen.get(strategy.name)
         again = 1.0 if frozen is None else frozen.above
         forwards = self._measured(strategy) * (1 + (evaluations - 1) * again)
-        return strategy.steps * unit * self.step[strategy.name] + forwards * self.forward
+        return steps * self.step[strategy.name] + forwards * self.forward
 
-    def _views(self, strategy: Strategy, unit: int) -> float:
+    def _views(self, strategy: Strategy, steps: float) -> float:
         """Seconds for everything that the stages below the cut compute in a run."""
         frozen = self.frozen.get(strategy.name)
         if frozen is None:
             return 0.0
-        shown = strategy.steps * unit * self.batch
-        return min(shown, batches.VIEWS * self.train_images) * frozen.view
+        return min(steps * self.batch, batches.VIEWS * self.train_images) * frozen.view
 
 
 def measure_costs(setting: Setting, strategies: Sequence[Strategy], most: float) -> Costs:
@@ -103,17 +139,26 @@ def measure_costs(setting: Setting, strategies: Sequence[Strategy], most: float)
     It takes at most about `most` seconds, however slow the machine: fewer steps are timed then.
     """
     trained = [s for s in strategies if s.trains]
-    share = most / (len(trained) + 2)
+    share = most / (len(trained) + 3)
     timed = {s.name: _time_step(setting, s, share) for s in trained}
+    forward = _time_forward(setting, share)
     return Costs(
-        forward=_time_forward(setting, share),
+        forward=forward,
         step={name: seconds for name, (seconds, _) in timed.items()},
         train_images=len(setting.data.training),
         validation_images=len(setting.data.splits.validation),
         batch=setting.batch,
         solve=time_heads(setting, strategies, share),
+        probe=time_probe(setting, share) if reads_pretrained(strategies) else 0.0,
+        judging=_judging(setting, forward),
         frozen={name: frozen for name, (_, frozen) in timed.items() if frozen is not None},
     )
+
+
+def _judging(setting: Setting, forward: float) -> float:
+    """Seconds from the last run to the page."""
+    similarity = (LOOKING_SIZE / setting.data.image_size) ** 2 * LOOKING
+    return JUDGING + forward * (similarity + len(setting.data.splits.test))
 
 
 @torch.inference_mode()
@@ -171,12 +216,17 @@ def _time_update(
 ) -> float:
     """Seconds of a step on what `batch` gives, at a rate of zero."""
     above = FromCut(chain, plan.cut)
+    average = Average(chain)
     model, optimizer = setting.fabric.setup(above, optimizer_for(chain, plan.table))
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         setting.fabric.backward(task.loss(model, batch()))
+        setting.fabric.clip_gradients(
+            model, optimizer, max_norm=defaults.CLIP_NORM, error_if_nonfinite=False
+        )
         optimizer.step()
+        average.update(1.0)
 
     return _least_seconds(step, most)
 

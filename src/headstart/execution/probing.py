@@ -12,8 +12,9 @@ import numpy as np
 from headstart.data import nested_subsets
 from headstart.execution.machine import machine, versions
 from headstart.execution.setting import Setting
+from headstart.execution.solving import drawn_codes, extrapolated, widths, work
 from headstart.features import probe_stages, small_images
-from headstart.features.probing import GRID, NEIGHBOURS
+from headstart.features.probing import GRID, HALVINGS, NEIGHBOURS, draws_of
 from headstart.records_probe import ProbeAnswers, ProbeRecord, read_probe_record, write_probe
 from headstart.strategies import Strategy
 
@@ -23,6 +24,42 @@ MOST_IMAGES = 5000  # training images that are looked at; stratified, where ther
 def reads_pretrained(strategies: Sequence[Strategy]) -> Strategy | None:
     """The first strategy whose head is solved on codes of the pretrained network, if any is."""
     return next((s for s in strategies if s.head != "new" and s.starts == {"pretrained"}), None)
+
+
+def time_probe(setting: Setting, most: float) -> float:
+    """Seconds that the profile will take, its codes apart: small ones are timed on drawn codes.
+
+    It takes about `most` seconds or a little more.
+    """
+    dimensions = widths(setting)
+    data, classes = setting.data, len(setting.data.dataset.classes)
+    held_out = len(data.splits.validation)
+    total = sum(dimensions.values())
+
+    def timed(images: int) -> float:
+        codes, labels = drawn_codes(images + held_out, total, classes)
+        ends = np.cumsum(list(dimensions.values()))[:-1]
+        of_stages = dict(zip(dimensions, np.split(codes, ends, axis=1), strict=True))
+        begun = time.perf_counter()
+        probe_stages(
+            {stage: code[:images] for stage, code in of_stages.items()},
+            labels[:images],
+            {stage: code[images:] for stage, code in of_stages.items()},
+            labels[images:],
+            codes[:images, : 3 * GRID**2],
+            classes,
+            groups=np.arange(images),
+            seed=0,
+        )
+        return time.perf_counter() - begun
+
+    def amount(images: int) -> float:
+        curve = [images >> halving for halving in range(1, HALVINGS + 1)]
+        heads = [(images, width) for width in [*dimensions.values(), total, 3 * GRID**2]]
+        heads += [(size, total) for size in curve for _ in range(draws_of(max(1, size)))]
+        return sum(work(max(1, size), width, classes) for size, width in heads)
+
+    return extrapolated(timed, amount, min(MOST_IMAGES, len(data.training)), most)
 
 
 def run_probe(setting: Setting, reader: Strategy, study: Path) -> ProbeRecord | None:

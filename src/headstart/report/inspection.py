@@ -6,6 +6,7 @@ prints. Of a study made by an older version some of it may be missing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,13 @@ def groups(profile: Profile, field: str) -> list[list[str]]:
     ]
 
 
-def view(profile: Profile) -> dict[str, Any]:
-    """What the templates draw of a profile."""
+def view(profile: Profile, told: Collection[str] = ()) -> dict[str, Any]:
+    """What the templates draw of a profile; rules that were `told` are not told again."""
     found = profile.get("similarity") or {}
     quarters = found.get("quarters") or []
     names = ("first quarter: colours, resolution", "second", "third", "last quarter: content")
     return {
-        "facts": facts(profile),
+        "facts": {name: said for name, said in facts(profile).items() if name not in told},
         "quarters": list(zip(names, quarters, strict=True)) if quarters else [],
         "findings": [
             (meaning, len(found), [_some(group, PAGE_PATHS) for group in found[:PAGE_GROUPS]])

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from headstart import records
-from headstart.report import figures, inspection, palette, probe, sizes, transplants, verification
+from headstart.report import (
+    figures,
+    inspection,
+    palette,
+    probe,
+    sizes,
+    timing,
+    transplants,
+    verification,
+)
 from headstart.report.figures import ENDS
 from headstart.report.limits import gloss, limits
 from headstart.report.material import Material, gather
@@ -49,6 +58,7 @@ def _context(material: Material) -> dict[str, Any]:
     )
     headline, *rest = re.split(r"(?<=[.!?])\s+(?=[A-Z])", answer["verdict"]["sentence"], maxsplit=1)
     tables = {name: held[0].record.table for name, held in material.seeds.items() if held}
+    told = {rule["rule"] for rule in answer["verdict"].get("rules", [])}
     records_of_arms = [seed.record for held in material.seeds.values() for seed in held]
     return {
         "answer": answer,
@@ -71,12 +81,14 @@ def _context(material: Material) -> dict[str, Any]:
         "curves": figures.curves(material),
         "costs": figures.cost(material),
         **_transplants(material),
-        **probe.view(answer.get("probe")),
+        **probe.view(answer.get("probe"), told),
         **sizes.view(answer.get("sizes"), [arm["strategy"] for arm in material.arms]),
         "tuning": answer.get("tuning"),
         "outlook": answer.get("outlook"),
         "verification": verification.view(material.folder),
-        "seen": inspection.view(answer["profile"]),
+        "seen": inspection.view(answer["profile"], told),
+        "time": timing.said(answer),
+        "times": timing.rows(material.arms),
         "recall": figures.recall(material, other),
         "class_lines": figures.class_lines(material, other),
         "shown_classes": figures.SHOWN_CLASSES,

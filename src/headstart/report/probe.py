@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,12 +32,14 @@ def line(probe: Probe) -> str:
     return f"frozen features, wrong: {errors}{worth}"
 
 
-def said(probe: Probe) -> list[str]:
-    """What the profile shows, in sentences."""
-    return [*_lift(probe), *_stage(probe), *_labels(probe), *_order(probe)]
+def said(probe: Probe, told: Collection[str] = ()) -> list[str]:
+    """What the profile shows, in sentences; rules that were `told` are not told again."""
+    stage = [] if "early_stages" in told else _stage(probe)
+    labels = [] if "more_images" in told else _labels(probe)
+    return [*_lift(probe), *stage, *labels, *_order(probe)]
 
 
-def view(probe: Probe | None) -> dict[str, Any]:
+def view(probe: Probe | None, told: Collection[str] = ()) -> dict[str, Any]:
     """What the template draws of a profile; None where a study has none."""
     if probe is None:
         return {"probe": None}
@@ -54,7 +56,7 @@ def view(probe: Probe | None) -> dict[str, Any]:
     )
     return {
         "probe": probe,
-        "probe_words": said(probe),
+        "probe_words": said(probe, told),
         "probe_stages": Figure(*drawn) if drawn else None,
         "probe_curve": Figure(*curve) if curve else None,
     }

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headstart.report import inspection, probe, transplants, wording
+from headstart.report import inspection, probe, timing, transplants, wording
 from headstart.report.material import printable, ranked
 from headstart.report.templating import environment
 from headstart.strategies.transplants import KINDS
 
 MARK = ">"
+SHOWN_RULES = 4
 
 
 def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -> None:
@@ -34,6 +35,7 @@ def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -
     console.print(Text(answer["verdict"]["sentence"], style="bold"))
     console.print(_list(answer["verdict"]["reasons"]))
     console.print()
+    _show_rules(answer["verdict"].get("rules", []), console)
     alike = inspection.sentence(answer["profile"])
     if alike:
         console.print(Text(alike))
@@ -50,6 +52,10 @@ def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -
             console.print()
     if answer.get("transplants"):
         _show_transplants(answer, console)
+    time = timing.said(answer)
+    if time:
+        console.print(Text(f"time: {time}"))
+        console.print()
     if folder is not None:
         _where(answer, console, folder)
 
@@ -122,6 +128,17 @@ def _table(answer: dict[str, Any]) -> Table:
         )
         drawn.add_row(*(Text(cell) for cell in cells), style="bold" if ours else "")
     return drawn
+
+
+def _show_rules(rules: list[dict[str, Any]], console: Console) -> None:
+    """The weightiest of what is known about transfer, in a line each."""
+    if not rules:
+        return
+    more = len(rules) - SHOWN_RULES
+    beside = f"; {more} more there" if more > 0 else ""
+    console.print(f"known about transfer (with sources in the report{beside}):")
+    console.print(_list(printable(rule["brief"]) for rule in rules[:SHOWN_RULES]))
+    console.print()
 
 
 def _show_transplants(answer: dict[str, Any], console: Console) -> None:

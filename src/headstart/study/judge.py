@@ -33,14 +33,17 @@ from headstart.records import (
 )
 from headstart.study.foretold import put_on_record
 from headstart.study.plan import Study
-from headstart.study.profile import measure, network_for_looking
+from headstart.study.profile import measure, network_for_looking, similarity_of
 from headstart.study.profile import profile as profile_of
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Ran
 from headstart.study.scoring import measure_on_test, read_test, save_model
 from headstart.study.sizes import judge_sizes, size_studies
+from headstart.study.timing import seconds_of_arms, seconds_of_study
 from headstart.verdict.answer import StudyAnswer, answer
-from headstart.verdict.decide import decide
+from headstart.verdict.decide import Verdict, decide
+from headstart.verdict.rules import reasons_with_sources
+from headstart.verdict.rules_measured import Measurements, Reason
 
 THUMBNAIL = 160  # pixels, longer side
 SHOWN_MISTAKES = 24
@@ -91,6 +94,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         tests = _take_home(study, chosen, open_test=complete)
     subsets, warnings = judge_sizes(parts, ran, gather_arms)
     probe = probe_evidence(study.folder, study.resolved.protocol, seed=study.asked.seed)
+    seconds = seconds_of_arms(study)
     result = answer(
         question=_question(study),
         profile=_profile(study, [*gathered.warnings, *warnings]),
@@ -109,6 +113,9 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         tuning=tuning(study.folder, study.resolved.protocol, arms)
         if study.asked.tuning_study
         else None,
+        rules=_rules(study, arms, verdict, probe),
+        seconds=seconds_of_study(study, seconds),
+        arm_seconds=seconds,
     )
     write_json(study.folder / "study.json", result.to_json())
     return result
@@ -181,12 +188,32 @@ def _seen(study: Study) -> MismatchRecord:
     return record
 
 
+def _rules(
+    study: Study, arms: list[ArmEvidence], verdict: Verdict, probe: ProbeEvidence | None
+) -> dict[str, Reason]:
+    """What is known about transfer, where the measurements call for it."""
+    measured = Measurements(
+        verdict=verdict,
+        arms=arms,
+        images_per_class=_images_per_class(study),
+        similarity=similarity_of(_seen(study)),
+        probe=probe,
+        delta=study.asked.delta,
+    )
+    return reasons_with_sources(measured)
+
+
+def _images_per_class(study: Study) -> float:
+    """Training images, the mean over classes."""
+    return len(study.splits.train) / len(study.dataset.classes)
+
+
 def _order(study: Study, probe: ProbeEvidence) -> list[Candidate]:
     """The arms as the probe profile of the frozen features orders them."""
     return order_of_candidates(
         probe,
         [arm.strategy.name for arm in study.resolved.arms],
-        images_per_class=len(study.splits.train) / len(study.dataset.classes),
+        images_per_class=_images_per_class(study),
         delta=study.asked.delta,
     )
 

@@ -14,6 +14,7 @@ from headstart.backbones import load
 from headstart.data import Dataset, ImageStore, Splits, make_splits, open_dataset, units
 from headstart.errors import HeadstartError
 from headstart.execution import Costs, Setting, Trial, fabric, measure_costs
+from headstart.execution.costs import TIMED_STEPS
 from headstart.features import average_names, code_stages
 from headstart.features.cache import Cache
 from headstart.features.engine_choice import choose_engine
@@ -27,8 +28,9 @@ from headstart.study.subsets import MINIMUM_UNIT, plan_subsets
 from headstart.tasks import Data
 
 MOST_SEEDS = 3  # where the user says nothing and the budget allows
-TIMING = 0.1  # of the budget may be spent on timing steps
-RESERVE = 0.85  # of the budget is planned; the rest covers estimates and judging
+TIMING = 0.1  # of the budget, or of the steps without one, may be spent on timing steps
+TIMING_SECONDS = 5.0  # that timing may take without a budget
+RESERVE = 0.9  # of what the budget leaves for runs is planned; the rest covers estimates
 WITHOUT_BUDGET = 2.0  # x its steps that a rising scratch arm may take when only --steps is given
 WITH_BUDGET = 4.0  # x its steps while the budget lasts
 
@@ -88,9 +90,8 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
     if asked.tuning_study:
         require_arms(strategies)
     plan_subsets(asked, setting, [])  # what cannot be drawn is refused before anything is timed
-    if listener is not None and asked.budget_seconds is not None:
-        listener.on_stage("timing a few steps of each arm")
-    arms, seeds = _plan(asked, setting, strategies, notes)
+    costs, not_timed = _costs(asked, setting, strategies, listener or Listener())
+    arms, seeds = _plan(asked, setting, strategies, notes, costs, time.perf_counter() - begun)
     resolved = Resolved(
         images=len(dataset),
         fingerprint=dataset.fingerprint(),
@@ -102,6 +103,8 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
         arms=arms,
         sizes=plan_subsets(asked, setting, arms),
         planning_seconds=time.perf_counter() - begun,
+        costs=costs,
+        not_timed=not_timed,
     )
     folder.mkdir(parents=True, exist_ok=True)
     StudyFile(asked=asked, resolved=resolved, schema=1).write(folder)
@@ -176,18 +179,43 @@ def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict
     return strategies, notes
 
 
+def _costs(
+    asked: Question, setting: Setting, strategies: Sequence[Strategy], listener: Listener
+) -> tuple[Costs | None, str | None]:
+    """What a step of each arm takes, timed; or why that is not worth its time."""
+    most = TIMING_SECONDS
+    if asked.budget_seconds is not None:
+        most = TIMING * asked.budget_seconds
+    else:
+        unit = asked.steps or defaults.steps(len(setting.data.training), setting.batch)
+        if not any(s.trains for s in strategies):
+            return None, "no arm takes steps"
+        if TIMING * unit < 1 + TIMED_STEPS:
+            return None, f"timing steps would be a large part of a phase of {unit}"
+    listener.on_stage("timing a few steps of each arm")
+    return measure_costs(setting, [_timed(s) for s in strategies], most), None
+
+
 def _plan(
-    asked: Question, setting: Setting, strategies: Sequence[Strategy], notes: dict[str, str]
+    asked: Question,
+    setting: Setting,
+    strategies: Sequence[Strategy],
+    notes: dict[str, str],
+    costs: Costs | None,
+    spent: float,
 ) -> tuple[list[ArmPlan], int]:
-    """Steps and seeds for each arm: as asked, or as many as the budget allows."""
+    """Steps and seeds for each arm: as asked, or as many as the budget allows.
+
+    `spent` are the seconds of it that planning has taken.
+    """
     natural = defaults.steps(len(setting.data.training), setting.batch)
     if asked.budget_seconds is None:
         seeds = asked.seeds or (1 if asked.steps is None else MOST_SEEDS)
         unit = asked.steps or natural
-        return [_arm(s, unit, seeds, None, notes) for s in strategies], seeds
-    costs = measure_costs(setting, [_timed(s) for s in strategies], TIMING * asked.budget_seconds)
+        return _arms(strategies, unit, seeds, costs, notes), seeds
+    assert costs is not None
     spending = Spending(costs, asked)
-    budget = asked.budget_seconds * RESERVE
+    budget = (asked.budget_seconds - spent - costs.beside(strategies)) * RESERVE
     least = asked.steps or MINIMUM_UNIT
     kept, pruned = list(strategies), dict[str, str]()
     while True:
@@ -203,10 +231,10 @@ def _plan(
         kept.remove(dearest)
         note = f"not run: even {least} steps a phase would take {needed:.0f} s of the budget"
         pruned[dearest.name] = note
+    planned = {arm.strategy.name: arm for arm in _arms(kept, unit, seeds, costs, notes)}
     arms = [
-        ArmPlan(strategy=s, seeds=[], unit=0, state="pruned", note=pruned[s.name])
-        if s.name in pruned
-        else _arm(s, unit, seeds, costs, notes)
+        planned.get(s.name)
+        or ArmPlan(strategy=s, seeds=[], unit=0, state="pruned", note=pruned[s.name])
         for s in strategies
     ]
     return arms, seeds
@@ -249,21 +277,35 @@ def _largest(
     return low
 
 
-def _arm(
-    strategy: Strategy, unit: int, seeds: int, costs: Costs | None, notes: dict[str, str]
-) -> ArmPlan:
-    # A head solved on pretrained codes is the same for every seed, so one trial says it all.
-    drawn = strategy.trains or strategy.starts != {"pretrained"}
-    count = seeds if drawn else 1
-    steps = unit if strategy.trains else 0
-    seconds = None if costs is None else round(costs.arm(strategy, steps, count), 1)
-    return ArmPlan(
-        strategy=strategy,
-        seeds=list(range(count)),
-        unit=steps,
-        seconds=seconds,
-        note=notes.get(strategy.name),
-    )
+def _arms(
+    strategies: Sequence[Strategy],
+    unit: int,
+    seeds: int,
+    costs: Costs | None,
+    notes: dict[str, str],
+) -> list[ArmPlan]:
+    """The arms that run; seconds are those of an arm's own runs, and of a head that it solves."""
+    heads = {} if costs is None else costs.heads(strategies)
+    arms = []
+    for strategy in strategies:
+        # A head solved on pretrained codes is the same for every seed, so one trial says it all.
+        drawn = strategy.trains or strategy.starts != {"pretrained"}
+        count = seeds if drawn else 1
+        steps = unit if strategy.trains else 0
+        seconds = None
+        if costs is not None:
+            own = heads.get(strategy.name, 0.0) + costs.arm(strategy, steps, count)
+            seconds = round(own, 1)
+        arms.append(
+            ArmPlan(
+                strategy=strategy,
+                seeds=list(range(count)),
+                unit=steps,
+                seconds=seconds,
+                note=notes.get(strategy.name),
+            )
+        )
+    return arms
 
 
 def sweep_trials(arm: ArmPlan, begun: Strategy) -> list[Trial]:

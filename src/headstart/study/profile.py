@@ -22,7 +22,7 @@ from headstart.data import Dataset, ImageStore, Splits, near_duplicates, nested_
 from headstart.data.dataset import Group, Indices
 from headstart.data.duplicates import disagreeing, same_bytes
 from headstart.errors import HeadstartError
-from headstart.evidence.similarity import better_normalization, similarity
+from headstart.evidence.similarity import Similarity, better_normalization, similarity
 from headstart.evidence.statistics import resolving_power
 from headstart.records import MismatchRecord
 from headstart.verdict.quadrant import quadrant
@@ -95,9 +95,14 @@ def profile(
             name: int(count) for name, count in zip(dataset.classes, counts, strict=True)
         },
         **_files(dataset),
-        **_likeness(seen, len(dataset) / len(counts)),
+        **_likeness(seen, len(splits.train) / len(counts)),
         "pretraining_licence": origin.licence,
     }
+
+
+def similarity_of(seen: MismatchRecord) -> Similarity | None:
+    """How alike the images and those of pretraining are; None where it was not measured."""
+    return similarity(list(seen.layers.values()), list(seen.noise.values()))
 
 
 def _files(dataset: Dataset) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def _files(dataset: Dataset) -> dict[str, Any]:
 
 def _likeness(seen: MismatchRecord, images_per_class: float) -> dict[str, Any]:
     """How much the images are like those the weights were trained on, and what folklore says."""
-    found = similarity(list(seen.layers.values()), list(seen.noise.values()))
+    found = similarity_of(seen)
     if found is None:
         return {"similarity": None, "quadrant": None}
     folklore = quadrant(images_per_class, found.band)

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.errors import HeadstartError
+from headstart.execution import Costs
 from headstart.records import write_text
 from headstart.strategies import Strategy
 
@@ -52,7 +53,7 @@ class ArmPlan(BaseModel):
     strategy: Strategy
     seeds: list[int]
     unit: int  # steps of a phase of steps: 1; 0 where no step is taken
-    seconds: float | None = None  # what the timed probes say all its runs will take
+    seconds: float | None = None  # what the timed steps say all its runs will take
     state: Literal["pruned"] | None = None  # left out before it ran
     note: str | None = None
 
@@ -78,6 +79,8 @@ class Resolved(BaseModel):
     arms: list[ArmPlan]
     sizes: list[SizePlan] = []  # the smallest first; all images are `arms`
     planning_seconds: float = 0.0
+    costs: Costs | None = None  # what a step of each arm took before anything was trained
+    not_timed: str | None = None  # why there are none
 
 
 class StudyFile(BaseModel):

@@ -127,8 +127,10 @@ class Runs:
             return None
         mean = (arm.seconds or 0.0) / max(1, len(arm.seeds))
 
+        judging = study.resolved.costs.judging if study.resolved.costs else 0.0
+
         def may_extend(seconds: float) -> bool:
-            later = left * mean + self.reserved
+            later = left * mean + self.reserved + judging
             return budget is None or spent + seconds * 1.2 + later < 0.95 * budget
 
         hooks = Hooks(

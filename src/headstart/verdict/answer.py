@@ -19,9 +19,11 @@ from headstart.verdict.answer_outlook import OutlookAnswer, outlook_answer
 from headstart.verdict.answer_parts import Cost, Interval, Open, Strict
 from headstart.verdict.answer_probe import ProbeAnswer, probe_answer
 from headstart.verdict.answer_profile import Profile
+from headstart.verdict.answer_seconds import Seconds, StudySeconds
 from headstart.verdict.answer_sizes import SizesAnswer, sizes_answer
 from headstart.verdict.answer_tuning import TuningAnswer, tuning_answer
 from headstart.verdict.decide import Verdict
+from headstart.verdict.rules_measured import Reason
 
 SCHEMA: Literal[1] = 1
 
@@ -52,6 +54,7 @@ class ArmAnswer(Open):
     asymptote: Interval | None
     cost: Cost
     sweep_cost: Cost | None
+    seconds: Seconds | None = None
     cost_with_pretraining: CostWithPretraining
     still_rising: bool
     steps_multiple: float | None
@@ -74,6 +77,15 @@ class PairAnswer(Strict):
     tied: bool
 
 
+class RuleAnswer(Strict):
+    """What a rule says: see `headstart.verdict.rules`."""
+
+    rule: str
+    text: str
+    brief: str  # the same in few words
+    source: str
+
+
 class VerdictAnswer(Open):
     """The advice: see `headstart.verdict.decide.Verdict`."""
 
@@ -82,6 +94,7 @@ class VerdictAnswer(Open):
     confidence: float | None
     sentence: str
     reasons: list[str]
+    rules: list[RuleAnswer] = Field(default_factory=list)
     pairs: list[PairAnswer]
 
 
@@ -140,6 +153,7 @@ class StudyAnswer(Open):
     outlook: OutlookAnswer | None = None  # null without both scratch and a pretrained arm
     sizes: SizesAnswer | None = None  # null unless asked for
     tuning: TuningAnswer | None = None  # null unless asked for
+    seconds: StudySeconds | None = None
     model: Literal["best"] | None
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -166,11 +180,15 @@ def answer(
     outlook: Outlook | None = None,
     sizes: Sizes | None = None,
     tuning: Tuning | None = None,
+    rules: Mapping[str, Reason] | None = None,
+    seconds: StudySeconds | None = None,
+    arm_seconds: Mapping[str, Seconds] | None = None,
 ) -> StudyAnswer:
     """Put the answer together; `tests` holds accuracies on the test split, by strategy.
 
     `stages` are the names of the network's stages, which the transplants' cuts are told by; `order`
-    is that in which the probe profile puts the arms.
+    is that in which the probe profile puts the arms. `rules` are by name, `arm_seconds` by
+    strategy.
 
     `question` and `profile` may hold more than their models name. A field of the wrong type, and
     a number that is none, raise `pydantic.ValidationError`.
@@ -179,13 +197,20 @@ def answer(
         schema=SCHEMA,
         question=Question.model_validate(dict(question)),
         profile=Profile.model_validate(dict(profile)),
-        arms=[_arm(arm, tests.get(arm.strategy)) for arm in arms],
-        verdict=VerdictAnswer.model_validate(asdict(verdict)),
+        arms=[
+            _arm(arm, tests.get(arm.strategy), (arm_seconds or {}).get(arm.strategy))
+            for arm in arms
+        ],
+        verdict=VerdictAnswer(
+            **asdict(verdict),
+            rules=[RuleAnswer(rule=name, **asdict(said)) for name, said in (rules or {}).items()],
+        ),
         transplants=_transplants(transplants, stages) if transplants else None,
         probe=probe_answer(probe, order) if probe else None,
         outlook=outlook_answer(outlook, question["delta"]) if outlook else None,
         sizes=sizes_answer(sizes) if sizes else None,
         tuning=tuning_answer(tuning, delta=question["delta"]) if tuning else None,
+        seconds=seconds,
         model=model,
         versions=dict(versions),
         machine=dict(machine),
@@ -198,7 +223,7 @@ def _transplants(found: Transplants, stages: Sequence[str]) -> TransplantsAnswer
     return TransplantsAnswer.model_validate({**content, "cuts": cuts})
 
 
-def _arm(arm: ArmEvidence, test: Estimate | None) -> ArmAnswer:
+def _arm(arm: ArmEvidence, test: Estimate | None, seconds: Seconds | None) -> ArmAnswer:
     return ArmAnswer(
         strategy=arm.strategy,
         state=arm.state,
@@ -209,6 +234,7 @@ def _arm(arm: ArmEvidence, test: Estimate | None) -> ArmAnswer:
         asymptote=Interval(**asdict(arm.asymptote)) if arm.asymptote else None,
         cost=Cost(**arm.cost.model_dump()),
         sweep_cost=Cost(**arm.sweep_cost.model_dump()) if arm.sweep_cost else None,
+        seconds=seconds,
         cost_with_pretraining=CostWithPretraining(**asdict(arm.cost_with_pretraining)),
         still_rising=arm.still_rising,
         steps_multiple=arm.steps_multiple,

@@ -1,29 +1,35 @@
-"""Forecasts in the words of a practitioner: what they say, how sure, and where they end."""
+"""Forecasts in the words of a practitioner: what they say, how sure, and where they end.
+
+Sources: He et al. 2018, "Rethinking ImageNet Pre-training", arXiv 1811.08883; Hernandez et al.
+2021, "Scaling Laws for Transfer", arXiv 2102.01293; Prechelt 1998, "Early Stopping - But When?",
+in Neural Networks: Tricks of the Trade.
+"""
 
 from __future__ import annotations
 
-from headstart.evidence.breakdown import Breakdown
+from collections.abc import Mapping
+
+from headstart.evidence.breakdown import Breakdown, Overfitting
 from headstart.evidence.data_worth import DataWorth
 from headstart.evidence.forecast import HORIZON, Forecast
 from headstart.evidence.outlook import Outlook
 from headstart.verdict.wording import chance, percent, points, subject
 
 LEVEL = "80%"
+HE, HERNANDEZ, PRECHELT = "He et al. 2018", "Hernandez et al. 2021", "Prechelt 1998"
+SAVES = f"Time is what pretrained weights save, whatever else they do ({HE})."
 
 
 def foretold(outlook: Outlook, delta: float) -> list[str]:
-    """What may be said of catching up, of labels saved, and of too little data."""
+    """What may be said of catching up, of labels saved, of too little data and of over-fitting."""
     said = [_catch_up(outlook, outlook.catch_up, points(delta))]
     if outlook.data_worth is not None:
         said.append(labels_saved(outlook.data_worth))
     if outlook.breakdown is not None and outlook.breakdown.state == "breakdown":
         said.append(_breakdown(outlook.breakdown))
-    overfitted = [name for name, gap in outlook.overfitting.items() if gap.overfits]
+    overfitted = {name: gap for name, gap in outlook.overfitting.items() if gap.overfits}
     if overfitted:
-        said.append(
-            f"{', '.join(overfitted)} over-fitted: the loss on validation images rose while that "
-            "on training images went on falling. More steps will not help there; more images may."
-        )
+        said.append(_overfitted(overfitted))
     return said
 
 
@@ -39,13 +45,14 @@ def _catch_up(outlook: Outlook, found: Forecast, margin: str) -> str:
         likely = 1 - (found.p_beyond or 0.0)
         return (
             f"{scratch} has a chance of {_p(likely)} of coming {goal} within {end}; further than "
-            "that is not foretold."
+            f"that is not foretold. {SAVES}"
         )
     later = f"after {end}" if found.high is None else f"{found.high:,.0f}"
     sooner = "before" if found.low is None else f"{found.low:,.0f}"
     return (
         f"{scratch} would come {goal} after about {found.value:,.0f} steps ({LEVEL} interval "
-        f"{sooner} to {later}); the chance that it does not within {end} is {_p(found.p_beyond)}."
+        f"{sooner} to {later}); the chance that it does not within {end} is {_p(found.p_beyond)}. "
+        f"{SAVES}"
     )
 
 
@@ -56,21 +63,21 @@ def labels_saved(found: DataWorth, arm: str = "frozen features") -> str:
     if found.state == "nothing":
         return (
             f"For {arm}, all {found.images:,} training images or more are needed to do as well as "
-            "training from scratch: so used, the weights save no labels here."
+            f"training from scratch: so used, the weights save no labels here ({HERNANDEZ})."
         )
     if found.state == "at least" or found.matching is None:
         factor = found.images / found.smallest
         return (
             f"For {arm}, {found.smallest:,} labelled images are already enough to do as well as "
             f"training from scratch on {found.images:,} ({_p(found.p_at_least)} sure): the weights "
-            f"are worth a factor of {factor:.1f} in labels, or more."
+            f"are worth a factor of {factor:.1f} in labels, or more ({HERNANDEZ})."
         )
     low = f"under {found.smallest:,}" if found.low is None else f"{found.low:,.0f}"
     high = f"over {found.images:,}" if found.high is None else f"{found.high:,.0f}"
     return (
         f"For {arm}, about {found.matching:,.0f} labelled images ({LEVEL} interval {low} to "
         f"{high}) are enough to do as well as training from scratch on {found.images:,}: the "
-        f"weights save about {found.images - found.matching:,.0f} labels."
+        f"weights save about {found.images - found.matching:,.0f} labels ({HERNANDEZ})."
     )
 
 
@@ -79,7 +86,19 @@ def _breakdown(found: Breakdown) -> str:
     by = "" if short is None else f" by {percent(short.value)} points"
     return (
         "Training from scratch reached the training loss of fine-tuning and falls short of it"
-        f"{by}: too little data, not too few steps (He et al. 2018, section 5.2)."
+        f"{by}: too little data, not too few steps ({HE}, section 5.2)."
+    )
+
+
+def _overfitted(arms: Mapping[str, Overfitting]) -> str:
+    rose = ", ".join(
+        f"{name} by {100 * (gap.rise or 0):.0f}% after step {gap.lowest_step or 0:,.0f}"
+        for name, gap in arms.items()
+    )
+    return (
+        f"Over-fitted: the loss on validation images rose again ({rose}) while that on training "
+        "images went on falling. More steps will not help there; fewer weights to learn or more "
+        f"images may ({PRECHELT})."
     )
 
 

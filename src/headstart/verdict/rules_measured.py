@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.evidence.arms import ArmEvidence
-from headstart.evidence.outlook import Outlook
 from headstart.evidence.probe import ProbeEvidence
 from headstart.evidence.similarity import Similarity
 from headstart.evidence.statistics import Estimate
@@ -22,8 +21,6 @@ class Measurements:
     images_per_class: float | None = None  # training images, the mean over classes
     similarity: Similarity | None = None
     probe: ProbeEvidence | None = None
-    outlook: Outlook | None = None
-    unlabelled: int | None = None  # images without a label, where it is known that there are some
     delta: float = 0.01  # accuracy that does not matter
 
     @property
@@ -56,10 +53,8 @@ class Reason:
     """One thing to know, and where it is known from."""
 
     text: str  # a sentence without its full stop
+    brief: str  # the same in a line of a terminal, without the source
     source: str
-
-    def __str__(self) -> str:
-        return f"{self.text} ({self.source})."
 
 
 def accuracy(arm: ArmEvidence) -> float:
