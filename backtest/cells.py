@@ -84,6 +84,9 @@ class Arm(_Model):
     sweeps: list[Sweep]
     curve: list[CurvePoint]  # on validation; step 0 first where steps are taken
     answers: Answers  # [len(curve), validation images]: right or wrong at each evaluation
+    # The first part at the default rate, where the sweep chose another; else empty.
+    scout: list[CurvePoint]
+    scout_answers: Answers  # [len(scout), validation images]
     test: Answers  # [test images]: by the final weights; empty where the arm failed
 
     @property

@@ -40,20 +40,14 @@ def unit(size: int) -> int:
 def places() -> list[Place]:
     """Every cell, in an order in which the first part is already a table of its own.
 
-    Small cells of every set and backbone with the first seed come first, then with the others,
-    then larger ones.
+    All cells with the first seed come first, small ones before large ones.
     """
     every = [
         Place(data, backbone, size, seed)
         for seed, data, backbone in itertools.product(SEEDS, SETS, BACKBONES)
         for size in SETS[data].sizes
     ]
-    rank = {place: (unit(place.size), place.seed) for place in every}
-    small = unit(300)
-    return sorted(
-        every,
-        key=lambda p: (max(small, rank[p][0]), rank[p][1], rank[p][0]),
-    )
+    return sorted(every, key=lambda place: (place.seed, unit(place.size)))
 
 
 def question(place: Place, work: Path, weights: Path) -> Question:

@@ -29,6 +29,7 @@ from headstart.study import ArmPlan, Listener, Question
 from headstart.study.plan import Study, prepare
 from headstart.study.profile import measure, network_for_looking
 from headstart.study.run import run_arms
+from headstart.study.runs import Runs
 
 ANSWERS = "answers.jsonl"  # in a trial's folder: one evaluation a line
 Right = npt.NDArray[np.bool_]
@@ -48,7 +49,12 @@ def run_cell(place: Place, asked: Question, folder: Path, *, mirror: bool = True
     data = study.setting.data
     study.setting.data = replace(data, dataset=replace(data.dataset, mirror=mirror))
     with _answers_kept(folder) as keep:
-        run_arms(study, Listener(on_point=keep))
+        listener = Listener(on_point=keep)
+        scouts = Runs(study, listener)
+        for arm in study.resolved.arms:
+            if arm.strategy.trains:
+                scouts.scout(arm, place.seed)
+        run_arms(study, listener)
     splits = study.splits
     probe = read_probe(folder, study.resolved.protocol)
     chain = network_for_looking(study.setting.published, asked.weights)
@@ -115,10 +121,11 @@ def _arm(study: Study, arm: ArmPlan) -> Arm:
     strategy, (seed,) = arm.strategy, arm.seeds
     mine = [r for r in read_trials(study.folder) if r.strategy == strategy.name]
     record = next(r for r in mine if r.role == "trial" and r.seed == seed)
+    images = len(study.splits.validation)
     folder = trial_folder(study.folder, record.key)
     curve = [_rounded(point) for point in read_curve(folder)]
+    scout, scouted = _scout(study, [r for r in mine if r.role == "scout"], images)
     if strategy.trains:
-        images = len(study.splits.validation)
         answers = _read_answers(folder, [point.step for point in curve], images)
         trial = Trial(strategy, seed, arm.unit, record.rate_factor)
         flops = planned_flops(trial, study.setting)
@@ -141,8 +148,20 @@ def _arm(study: Study, arm: ArmPlan) -> Arm:
         sweeps=[_sweep(r) for r in mine if r.role == "sweep"],
         curve=curve,
         answers=answers,
+        scout=scout,
+        scout_answers=scouted,
         test=_test(study, record),
     )
+
+
+def _scout(study: Study, records: list[TrialRecord], images: int) -> tuple[list[CurvePoint], Right]:
+    """The evaluations at the default rate, and their answers [evaluations, images]."""
+    if not records:
+        return [], np.zeros((0, images), np.bool_)
+    [record] = records
+    folder = trial_folder(study.folder, record.key)
+    curve = [_rounded(point) for point in read_curve(folder)]
+    return curve, _read_answers(folder, [point.step for point in curve], images)
 
 
 def _sweep(record: TrialRecord) -> Sweep:

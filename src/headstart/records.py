@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
 State = Literal["running", "done", "failed", "pruned", "unfinished"]
-Role = Literal["trial", "sweep", "tuning"]
+Role = Literal["trial", "sweep", "scout", "tuning"]
 
 
 class Ledger(BaseModel):
@@ -78,7 +78,8 @@ class TrialRecord(BaseModel):
     protocol: str  # hash of what every compared trial must share; others are never ranked with it
     strategy: str  # the arm's name
     table: dict[str, Any]  # the strategy as it was run, every automatic value resolved
-    # "sweep": a short run that only chose a rate; "tuning": at another rate than the one chosen
+    # "sweep": a short run that only chose a rate; "scout": the first part of a run at the default
+    # rate, where the sweep then chose another; "tuning": at another rate than the one chosen
     role: Role = "trial"
     seed: int
     train_images: int

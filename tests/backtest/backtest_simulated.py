@@ -109,5 +109,7 @@ def _arm(
         ],
         curve=curve,
         answers=answers,
+        scout=[],
+        scout_answers=answers[:0],
         test=hard_test + 0.1 * rng.standard_normal(len(hard_test)) < accuracy,
     )

@@ -22,12 +22,12 @@ PLACE = Place("drawn", "lite0", 24, 1)
 def test_a_grid_that_is_stopped_early_has_every_set_and_backbone() -> None:
     order = grid.places()
     assert len(set(order)) == len(order)
-    first = [p for p in order if p.seed == 0 and p.size <= 300]
-    assert order[: len(first)] == sorted(first, key=order.index)
+    first = [p for p in order if p.seed == 0]
+    assert order[: len(first)] == first
+    assert {p.data for p in first if p.size == 100} == set(SETS)
+    assert [grid.unit(p.size) for p in first] == sorted(grid.unit(p.size) for p in first)
     assert {(p.data, p.backbone) for p in first} == {(d, b) for d in SETS for b in grid.BACKBONES}
-    small = [p for p in order if p.size <= 300]
-    assert order[: len(small)] == small
-    assert {p.seed for p in small} == set(SEEDS)
+    assert {p.seed for p in order} == set(SEEDS)
     assert max(p.size for p in order) == order[-1].size == 3000
 
 

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from small_study import Ended, Finished, draw_folder, without_times
 
-from headstart.records import CurvePoint
-from headstart.study import Listener, conduct
+from headstart.evidence.fitting import Curve
+from headstart.execution import trial_folder
+from headstart.records import CurvePoint, read_trials
+from headstart.strategies.defaults import DEFAULT_FACTOR
+from headstart.study import Listener, conduct, runs
 from headstart.study.question import Question
 from headstart.verdict import racing
 
@@ -80,6 +83,44 @@ def test_a_race_that_was_stopped_ends_as_one_that_was_not(pictures: Path, tmp_pa
         answer = ask(pictures, tmp_path / "stopped", listener)
     assert points > 9
     assert without_times(answer) == without_times(whole)
+
+
+def test_a_sweep_is_paid_for_by_arms_that_may_win(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hopeless_from_scratch(_curve: Curve, steps: int, *_: Any, **__: Any) -> float:
+        return 0.01 if steps == 60 else 0.9
+
+    monkeypatch.setattr(racing, "chance_to_exceed", hopeless_from_scratch)
+    monkeypatch.setattr(racing, "chance_to_reach", hopeless_from_scratch)
+    found = arms(ask(pictures, tmp_path / "study"))
+    assert found["scratch"]["state"] == "pruned"
+    assert found["fine-tune"]["state"] == "done"
+    roles: dict[str, set[str]] = {"fine-tune": set(), "scratch": set()}
+    for record in read_trials(tmp_path / "study"):
+        if record.strategy in roles:
+            roles[record.strategy].add(record.role)
+            if record.strategy == "scratch":
+                assert record.rate_factor == DEFAULT_FACTOR
+                assert record.ledger.steps < 0.3 * record.planned_steps
+    assert roles["scratch"] == {"trial"}
+    assert {"sweep", "trial"} <= roles["fine-tune"]
+
+
+def test_a_run_at_the_default_rate_is_no_result_where_the_sweep_chose_another(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "best_factor", lambda _: 3.0)
+    answer = ask(pictures, tmp_path / "study")
+    scouts = {r.strategy: r for r in read_trials(tmp_path / "study") if r.role == "scout"}
+    assert scouts.keys() == {"fine-tune", "scratch"}
+    for name, scout in scouts.items():
+        assert scout.state == "pruned"
+        assert not (trial_folder(tmp_path / "study", scout.key) / "checkpoint").exists()
+        found = arms(answer)[name]
+        assert scout.key not in found["trials"]
+        assert found["sweep_cost"]["steps"] > scout.ledger.steps > 0
+    assert without_times(ask(pictures, tmp_path / "study")) == without_times(answer)
 
 
 def test_a_race_is_run_where_there_is_a_budget_or_where_it_is_asked_for() -> None:

@@ -287,7 +287,7 @@ def test_an_arm_that_a_race_left_out_is_run_to_the_end_it_would_have_had(
     assert any(r["what"] == "accuracy" and r["arm"] == "fine-tune" for r in found["rows"])
     # Bit for bit the run that nobody left out.
     study = plan.prepare(asked, folder)
-    _, trial = reruns.Reruns(study, Listener())._planned("fine-tune")
+    _, trial = reruns.Reruns(study, Listener())._planned(ended)
     run(trial, study.setting, tmp_path / "whole", Hooks(may_extend=lambda _: False))
     weights = Path("trials") / key / "weights.safetensors"
     assert (tmp_path / "whole" / weights).read_bytes() == (

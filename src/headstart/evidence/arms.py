@@ -114,7 +114,8 @@ def gather(
     unit = max((trial.record.planned_steps for trial in trials.get(FINE_TUNE, [])), default=0)
     arms = []
     for arm in planned:
-        sweeps = [r.ledger for r in records if r.strategy == arm.strategy and r.role == "sweep"]
+        mine = [r for r in records if r.strategy == arm.strategy]
+        sweeps = [r.ledger for r in mine if r.role in ("sweep", "scout")]
         evidence = _evidence(arm, trials[arm.strategy], pretraining)
         arms.append(
             replace(

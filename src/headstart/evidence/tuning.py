@@ -15,8 +15,9 @@ from headstart.evidence import ledger
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate
 from headstart.records import Ledger, TrialRecord, read_predictions, read_trials
+from headstart.strategies.defaults import DEFAULT_FACTOR
 from headstart.strategies.table import TRIAL
-from headstart.strategies.tuning import DEFAULT, TUNED_ON, Way
+from headstart.strategies.tuning import TUNED_ON, Way
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ def tuning(study: Path, protocol: str, arms: Sequence[ArmEvidence]) -> Tuning:
         factor = own.get(arm.strategy)
         if factor is None:
             continue
-        factors: dict[Way, float | None] = {"tuned": factor, "default": DEFAULT}
+        factors: dict[Way, float | None] = {"tuned": factor, "default": DEFAULT_FACTOR}
         if arm.strategy == TUNED_ON or named[arm.trials[0]].table.get("start") == "random":
             factors["reused"] = own.get(TUNED_ON)
         ways = {

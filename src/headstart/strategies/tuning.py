@@ -16,7 +16,6 @@ from headstart.strategies.table import Strategy
 Way = Literal["tuned", "reused", "default"]
 WAYS: tuple[Way, ...] = ("tuned", "reused", "default")
 TUNED_ON = "fine-tune"  # the arm whose factor is reused
-DEFAULT = 1.0  # x the default rate
 
 
 def other_ways(strategy: Strategy) -> tuple[Way, ...]:

@@ -37,8 +37,10 @@ def racing_arms(study: Study, arms: Sequence[ArmPlan]) -> list[ArmPlan]:
 def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
     """Run the `raced` ones of `arms` from rung to rung, each against all of `arms`.
 
-    All of them are judged at the same moment, before any goes on. What is left out is so for one
-    seed; the others' further seeds come last, where they can change the answer.
+    All of them are judged at the same moment, before any goes on. Until the first rung they run at
+    the default rate: an arm's sweep costs more than that, and is for those that may win. What is
+    left out is so for one seed; the others' further seeds come last, where they can change the
+    answer.
     """
     study = runs.study
     alive = list(raced)
@@ -50,7 +52,10 @@ def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
         _mark(runs, [arm for arm in alive if arm.strategy.name in judged])
         alive = [arm for arm in alive if arm.strategy.name not in judged]
         for arm in alive:
-            runs.to(arm, arm.seeds[0], goal)
+            if goal == RUNGS[0]:
+                runs.scout(arm, arm.seeds[0])
+            else:
+                runs.to(arm, arm.seeds[0], goal)
     finished = [one for arm in arms if (one := _standing(runs, arm)) and one.correct is not None]
     repeated = worth_repeating(finished, delta=study.asked.delta, seed=study.asked.seed)
     for arm in alive:
@@ -91,7 +96,7 @@ def _standing(runs: Runs, arm: ArmPlan) -> Standing:
     if predictions is None or record.state == "failed":
         return Standing(strategy.name, float("inf"), steps, scratch)
     points = read_curve(folder)
-    trial = runs.trial(arm, arm.seeds[0])
+    trial = runs.current(arm, arm.seeds[0])
     assert trial is not None
     return Standing(
         name=strategy.name,

@@ -58,7 +58,7 @@ class Reruns:
 
     def to_its_end(self, begun: TrialRecord) -> Left:
         """A run that a race left out, from where it stood; the study's own record stays."""
-        arm, trial = self._planned(begun.strategy)
+        arm, trial = self._planned(begun)
         here, there = (trial_folder(r, begun.key) for r in (self.study.folder, self.folder))
         if not there.exists():
             with replacing_folder(there, TRIAL[0]) as new:
@@ -68,12 +68,12 @@ class Reruns:
                         shutil.copyfile(here / name, new / name)
         return self._run(arm, trial, "to its end")
 
-    def to_step(self, strategy: str, step: int, goal: float) -> tuple[Left, Approach | None]:
+    def to_step(self, begun: TrialRecord, step: int, goal: float) -> tuple[Left, Approach | None]:
         """The same run as the study's, at full rate until `step`: when it was first at `goal`.
 
         None where it failed. Until the study's own began to fall the two are the same.
         """
-        arm, trial = self._planned(strategy)
+        arm, trial = self._planned(begun)
         left = self._run(arm, replace(trial, hold_until=step), f"to step {step} at full rate")
         done = left.record.state == "done"
         return left, approach(read_curve(left.folder), goal) if done else None
@@ -115,12 +115,12 @@ class Reruns:
         shutil.rmtree(model)
         return answers
 
-    def _planned(self, strategy: str) -> tuple[ArmPlan, Trial]:
-        """The first seed's trial of an arm, as the study ran it."""
-        [arm] = [a for a in self.study.resolved.arms if a.strategy.name == strategy]
-        trial = Runs(self.study, Listener()).trial(arm, arm.seeds[0])
+    def _planned(self, begun: TrialRecord) -> tuple[ArmPlan, Trial]:
+        """The first seed's trial of an arm, at the rate that the study ran it."""
+        [arm] = [a for a in self.study.resolved.arms if a.strategy.name == begun.strategy]
+        trial = Runs(self.study, Listener()).current(arm, arm.seeds[0])
         assert trial is not None  # it was run before
-        return arm, trial
+        return arm, replace(trial, rate_factor=begun.rate_factor)
 
     def _run(self, arm: ArmPlan, trial: Trial, what: str) -> Left:
         listener = self.listener

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headstart.execution import Trial, run, trial_folder
-from headstart.records import TrialRecord, read_curve, read_trial, read_trials
+from headstart.records import TrialRecord, read_curve, read_trial, read_trials, write_trial
 from headstart.records_probe import read_probe_record
 from headstart.strategies import Strategy, defaults
+from headstart.strategies.defaults import DEFAULT_FACTOR
 from headstart.strategies.table import ARM, TRIAL
 from headstart.study.listener import Listener
 from headstart.study.plan import Study, sweep_trials
 from headstart.study.question import ArmPlan
-from headstart.training import Hooks, PausedError, StoppedError
+from headstart.training import Hooks, PausedError, StoppedError, checkpoint
 
 OVERRUN = 1.1  # x the budget that a run may be expected to end at before it is not begun
 
@@ -48,19 +49,28 @@ class Runs:
             if not self.to(arm, seed):
                 return
 
-    def to(self, arm: ArmPlan, seed: int, share: float = 1.0) -> bool:
+    def scout(self, arm: ArmPlan, seed: int) -> bool:
+        """Bring an arm's run at the default rate to the first rung; False where it cannot begin.
+
+        A race judges by that whether its sweep is worth its time. Where the sweep then chooses the
+        default rate, the run goes on from there.
+        """
+        return self.to(arm, seed, defaults.SCOUT_SHARE, tuned=False)
+
+    def to(self, arm: ArmPlan, seed: int, share: float = 1.0, *, tuned: bool = True) -> bool:
         """Bring an arm's run to `share` of its steps or further; False where it cannot begin.
 
-        Why not is noted then.
+        Why not is noted then. At the default rate unless it is `tuned`.
         """
-        trial = self.trial(arm, seed)
+        trial = self.trial(arm, seed) if tuned else self._untuned(arm, seed)
         if trial is None:
             return False
-        if share < 1 and self._is_at(arm, seed, share):
+        if share < 1 and self._is_at(trial, share):
             return True
         several = f"seed {seed}" if len(arm.seeds) > 1 else ""
+        rate = "" if tuned else "at the default rate"
         part = f"to {share:.0%}" if share < 1 else ""
-        self.listener.on_arm(arm, f"{several} {part}".strip())
+        self.listener.on_arm(arm, " ".join(filter(None, (several, rate, part))))
         left = len(arm.seeds) - arm.seeds.index(seed) - 1
         try:
             record = self.one(arm, trial, left, share)
@@ -72,31 +82,59 @@ class Runs:
 
     def trial(self, arm: ArmPlan, seed: int) -> Trial | None:
         """The arm's trial with this seed, once the sweep has chosen its rate."""
-        name = arm.strategy.name
-        begun = _begun(arm.strategy, seed, self._trained)
-        if begun.sources:
-            why = f"it begins with the weights of {begun.sources[0]}, which were not trained"
-            self.ran.notes[name] = why
+        untuned = self._untuned(arm, seed)
+        if untuned is None:
             return None
+        name = arm.strategy.name
         if name not in self._factors:
-            records = self._sweep(arm, begun)
+            records = self._sweep(arm, untuned.strategy)
             if records is None:
                 return None
             self._factors[name] = best_factor(records)
-        return Trial(begun, seed, arm.unit, self._factors[name])
+            self._set_aside(arm)
+        return replace(untuned, rate_factor=self._factors[name])
+
+    def current(self, arm: ArmPlan, seed: int) -> Trial | None:
+        """The arm's trial at the rate that it has now: the default one before its sweep."""
+        name = arm.strategy.name
+        begun = _begun(arm.strategy, seed, self._trained)
+        if begun.sources:
+            return None
+        swept = name in self._factors or not arm.strategy.trains
+        return Trial(begun, seed, arm.unit, self._factors.get(name) if swept else DEFAULT_FACTOR)
 
     def record(self, arm: ArmPlan, seed: int) -> tuple[TrialRecord, Path] | None:
         """What the arm's run has left so far, and its folder; None before it has begun."""
-        if arm.strategy.trains and arm.strategy.name not in self._factors:
+        trial = self.current(arm, seed)
+        return None if trial is None else self._left(trial)
+
+    def _untuned(self, arm: ArmPlan, seed: int) -> Trial | None:
+        """The arm's trial at the default rate; None, with a note, where it cannot begin."""
+        begun = _begun(arm.strategy, seed, self._trained)
+        if begun.sources:
+            why = f"it begins with the weights of {begun.sources[0]}, which were not trained"
+            self.ran.notes[arm.strategy.name] = why
             return None
-        trial = self.trial(arm, seed)
-        assert trial is not None
+        return Trial(begun, seed, arm.unit, DEFAULT_FACTOR if arm.strategy.trains else None)
+
+    def _left(self, trial: Trial) -> tuple[TrialRecord, Path] | None:
         folder = trial_folder(self.study.folder, trial.key(self.study.setting.protocol))
         record = read_trial(folder)
         return None if record is None else (record, folder)
 
-    def _is_at(self, arm: ArmPlan, seed: int, share: float) -> bool:
-        found = self.record(arm, seed)
+    def _set_aside(self, arm: ArmPlan) -> None:
+        """A run at the default rate, where the sweep chose another, is no result of its arm."""
+        if self._factors[arm.strategy.name] in (None, DEFAULT_FACTOR):
+            return
+        scout = self._untuned(arm, arm.seeds[0])
+        found = None if scout is None else self._left(scout)
+        if found is not None and found[0].role == "trial":
+            record, folder = found
+            write_trial(folder, record.model_copy(update={"role": "scout", "state": "pruned"}))
+            checkpoint.remove(folder)
+
+    def _is_at(self, trial: Trial, share: float) -> bool:
+        found = self._left(trial)
         if found is None or found[0].state == "running":  # killed: its last evaluation may be lost
             return False
         points = read_curve(found[1])

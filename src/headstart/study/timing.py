@@ -11,6 +11,8 @@ from headstart.study.plan import Study
 from headstart.study.question import ArmPlan
 from headstart.verdict.answer_seconds import Seconds, StudySeconds
 
+RUNS = ("sweep", "scout", "trial")  # what an arm's seconds are spent on
+
 
 def seconds_of_arms(study: Study) -> dict[str, Seconds]:
     """Of each arm, from its records and the steps that were timed for the plan."""
@@ -20,7 +22,7 @@ def seconds_of_arms(study: Study) -> dict[str, Seconds]:
     found = {}
     for arm in resolved.arms:
         name = arm.strategy.name
-        mine = [r for r in own if r.strategy == name and r.role in ("sweep", "trial")]
+        mine = [r for r in own if r.strategy == name and r.role in RUNS]
         ran = None
         if resolved.costs is not None and arm.state is None:
             ran = _of_what_ran(arm, resolved.costs, heads.get(name, 0.0), mine)
@@ -53,7 +55,7 @@ def _of_what_ran(arm: ArmPlan, costs: Costs, head: float, records: Sequence[Tria
     if not records:
         return 0.0
     sweeps = sum(record.role == "sweep" for record in records)
-    runs = [float(record.ledger.steps) for record in records if record.role == "trial"]
+    runs = [float(record.ledger.steps) for record in records if record.role != "sweep"]
     return round(head + costs.ran(arm.strategy, arm.unit, sweeps, runs), 1)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headstart.execution import Trial
-from headstart.strategies.tuning import DEFAULT, TUNED_ON, other_ways
+from headstart.strategies.defaults import DEFAULT_FACTOR
+from headstart.strategies.tuning import TUNED_ON, other_ways
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Runs
 
@@ -21,7 +22,7 @@ def run_tuning(runs: Runs, arms: Sequence[ArmPlan]) -> None:
     reused = _factor(runs, finished[TUNED_ON]) if TUNED_ON in finished else None
     apart = Runs(runs.study, runs.listener, runs.reserved)  # no arm's own notes are touched
     for name, arm in finished.items():
-        factors = {"reused": reused, "default": DEFAULT}
+        factors = {"reused": reused, "default": DEFAULT_FACTOR}
         wanted = {factors[way] for way in other_ways(arm.strategy)} - {_factor(runs, arm)}
         for factor in sorted(factor for factor in wanted if factor is not None):
             seeds = runs.ran.seeds.get(name, arm.seeds)

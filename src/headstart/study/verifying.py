@@ -135,7 +135,9 @@ def _compare(
     steps = steps_to_run(content.catch_up) if scratch else None
     if content.catch_up is not None and steps is not None:
         found = content.catch_up
-        left["scratch"], approached = runs.to_step(found.scratch, steps, found.goal)
+        left["scratch"], approached = runs.to_step(
+            _left(study, judged, found.scratch).record, steps, found.goal
+        )
     failed = [one.record for one in left.values() if one.record.state != "done"]
     done = {role: one for role, one in left.items() if one.record.state == "done"}
     facts = Facts(runs.test_answers(done, opened=opened), ended, approached)

@@ -10,9 +10,10 @@ from headstart.evidence.fitting import Curve
 from headstart.evidence.race import chance_of_room, chance_to_exceed, chance_to_reach
 from headstart.evidence.statistics import Correct, granted_bootstrap
 from headstart.strategies import CONTROL
+from headstart.strategies.defaults import SCOUT_SHARE
 from headstart.verdict.wording import chance, percent, points
 
-RUNGS = (0.1, 1 / 3)  # of an arm's steps: where it may be left out
+RUNGS = (SCOUT_SHARE, 1 / 3)  # of an arm's steps: where it may be left out
 HOPELESS = CALIBRATION.hopeless  # chance of mattering below which an arm is left out
 
 
