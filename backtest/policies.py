@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from backtest.cells import Arm, Cell
 from headstart.evidence.arms import ArmEvidence
+from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.fitting import Curve
 from headstart.evidence.ledger import Spent
 from headstart.evidence.similarity import Band
 from headstart.strategies import CONTROL, SOLVED
-from headstart.strategies.defaults import SWEEP
+from headstart.strategies.defaults import SCOUT_SHARE
+from headstart.study.plan import WITHOUT_BUDGET
 from headstart.verdict.decide import Verdict, decide
 from headstart.verdict.quadrant import LARGE, quadrant
 from headstart.verdict.racing import HOPELESS, RUNGS, Standing, left_out
@@ -83,11 +86,12 @@ class Race:
     """How headstart races: as it does, or with one thing changed."""
 
     hopeless: float = HOPELESS  # chance of mattering below which an arm goes no further
+    spread: float = CALIBRATION.spread  # of true differences: see `decide`
     rungs: tuple[float, ...] = RUNGS  # shares of an arm's steps where it may be left out; or none
     scratch: bool = True  # whether it takes part
-    patient: bool = True  # whether scratch is judged by its straight line, and by coming near
+    patient: bool = True  # whether scratch is judged in its favour: see `left_out`
     last: bool = False  # whether scratch begins when the others have ended
-    sweeps: bool = True  # whether rates are swept before; else on the way to the first rung
+    scouts: bool = True  # whether the first rung is at the default rate, before the sweep
     tied: bool = True  # whether the cheapest of tied arms is chosen; else the most accurate
 
 
@@ -100,8 +104,8 @@ class Headstart:
 
     def __init__(self, cell: Cell):
         self.cell = cell
-        self._chances: dict[tuple[str, bool, tuple[tuple[str, float], ...]], float | None] = {}
-        self._verdicts: dict[frozenset[str], Verdict] = {}
+        self._chances: dict[Any, float | None] = {}
+        self._verdicts: dict[tuple[frozenset[str], float], Verdict] = {}
 
     def __call__(self, race: Race) -> Outcome:
         """Race to the end, leaving out what can hardly matter, and decide."""
@@ -115,11 +119,12 @@ class Headstart:
         for alive in heats:
             self._heat(alive, reached, race)
         begun = {name: share for name, share in reached.items() if share > 0}
-        verdict = self._verdict(frozenset(name for name, share in begun.items() if share == 1))
+        ended = frozenset(name for name, share in begun.items() if share == 1)
+        verdict = self._verdict(ended, race.spread)
         assert verdict.choice is not None
         return Outcome(
             verdict.choice if race.tied else _most_accurate(cell, begun),
-            flops(cell, begun, None if race.sweeps else race.rungs[0]),
+            flops(cell, begun, scouts=race.scouts and bool(race.rungs)),
             verdict.confidence,
             tuple((pair.a, pair.b, pair.p_a_better) for pair in verdict.pairs),
             begun,
@@ -129,7 +134,7 @@ class Headstart:
         """Bring the arms from rung to rung; all are judged before any goes on."""
         for goal in (*race.rungs, 1.0):
             if race.rungs:
-                chances = {a.strategy: self._chance(a, reached, race.patient) for a in alive}
+                chances = {a.strategy: self._chance(a, reached, race) for a in alive}
                 alive = [
                     arm
                     for arm in alive
@@ -138,39 +143,52 @@ class Headstart:
             for arm in alive:
                 reached[arm.strategy] = goal
 
-    def _chance(self, arm: Arm, reached: Mapping[str, float], patient: bool) -> float | None:
+    def _chance(self, arm: Arm, reached: Mapping[str, float], race: Race) -> float | None:
         """That the arm matters, as the package reckons it; None where it cannot be told."""
-        key = (arm.strategy, patient, tuple(sorted(reached.items())))
+        key = (arm.strategy, race.patient, race.scouts, tuple(sorted(reached.items())))
         if key not in self._chances:
-            field_ = [standing(one, reached.get(one.strategy, 0.0)) for one in self.cell.arms]
+            field_ = [
+                standing(one, reached.get(one.strategy, 0.0), scouts=race.scouts)
+                for one in self.cell.arms
+            ]
             own = next(one for one in field_ if one.name == arm.strategy)
-            own = replace(own, scratch=own.scratch and patient)
+            if not race.patient:
+                own = replace(own, scratch=False, horizon=own.steps)
             done = bool(own.taken) and own.taken >= own.steps
-            why = None if done else left_out(own, field_, delta=DELTA, hopeless=1.0)
+            guessing = 1 - self.cell.commonest
+            why = (
+                None
+                if done
+                else left_out(own, field_, delta=DELTA, guessing=guessing, hopeless=1.0)
+            )
             self._chances[key] = None if why is None else why.probability
         return self._chances[key]
 
-    def _verdict(self, finished: frozenset[str]) -> Verdict:
-        if finished not in self._verdicts:
+    def _verdict(self, finished: frozenset[str], spread: float) -> Verdict:
+        key = (finished, spread)
+        if key not in self._verdicts:
             arms = [evidence(arm) for arm in self.cell.arms if arm.strategy in finished]
-            self._verdicts[finished] = decide(arms, delta=DELTA)
-        return self._verdicts[finished]
+            self._verdicts[key] = decide(arms, delta=DELTA, spread=spread)
+        return self._verdicts[key]
 
 
-def standing(arm: Arm, share: float) -> Standing:
-    """The arm as a race sees it at this share of its steps."""
+def standing(arm: Arm, share: float, *, scouts: bool = True) -> Standing:
+    """The arm as a race sees it at this share of its steps; at the first rung by its scout."""
     if not share or not arm.curve:
         return Standing(arm.strategy, float("inf"), arm.steps, arm.scratch)
     last = arm.at(share) if arm.trains else len(arm.curve) - 1
-    points = arm.curve[: last + 1]
+    points, right = arm.curve[: last + 1], arm.answers[last : last + 1]
+    if scouts and arm.scout and share <= SCOUT_SHARE:
+        points, right = arm.scout, arm.scout_answers[-1:]
     return Standing(
         name=arm.strategy,
         flops=arm.planned_flops,
         steps=arm.steps,
         scratch=arm.scratch,
+        horizon=round(arm.steps * (WITHOUT_BUDGET if arm.scratch else 1)),
         taken=points[-1].step,
         curve=Curve([p.step for p in points], [1 - p.accuracy for p in points]),
-        correct=arm.answers[last : last + 1],
+        correct=right,
     )
 
 
@@ -188,21 +206,28 @@ def evidence(arm: Arm) -> ArmEvidence:
     )
 
 
-def flops(cell: Cell, reached: Mapping[str, float], rung: float | None = None) -> float:
+def flops(cell: Cell, reached: Mapping[str, float], *, scouts: bool = False) -> float:
     """Of running each arm to that share of its steps, its rate sweep before it, codes once.
 
-    With a `rung` as if there were no sweep before: all rates run to that share, and one goes on.
+    With `scouts` the sweep comes after the first rung, which an arm runs at the default rate.
     """
     arms = [cell.arm(name) for name in reached]
     pretrained = [codes(arm) for arm in arms if not arm.scratch and arm.strategy != CONTROL]
     own = sum(codes(arm) for arm in arms if arm.strategy == CONTROL)
-    trained = [arm for arm in arms if arm.trains]
-    steps = sum(training(arm, reached[arm.strategy]) for arm in trained)
-    if rung is None:
-        steps += sum(tuning(arm) for arm in trained)
-    else:
-        steps += sum((len(SWEEP) - 1) * training(arm, rung) for arm in trained)
+    steps = sum(
+        sum(learning(arm, reached[arm.strategy], scouts=scouts)) for arm in arms if arm.trains
+    )
     return max(pretrained, default=0.0) + own + steps
+
+
+def learning(arm: Arm, share: float, *, scouts: bool) -> tuple[float, float]:
+    """FLOPs of choosing the arm's rate, and of its run to that share of its steps."""
+    if not scouts:
+        return tuning(arm), training(arm, share)
+    scout = arm.scout[-1].flops if arm.scout else 0.0
+    if share <= SCOUT_SHARE:
+        return 0.0, scout or training(arm, share)
+    return scout + tuning(arm), training(arm, share)
 
 
 def codes(arm: Arm) -> float:

@@ -33,8 +33,7 @@ CHANGED = {
     "scratch judged as the others are": Race(patient=False),
     "scratch last": Race(last=True),
     "scratch last, as the others, more rungs": Race(patient=False, last=True, rungs=FINE),
-    "no sweep before the first rung": Race(sweeps=False),
-    "all of these": Race(patient=False, last=True, rungs=FINE, sweeps=False),
+    "sweeps before the first rung": Race(scouts=False),
     "no scratch": Race(scratch=False),
     "no scratch, more rungs": Race(scratch=False, rungs=FINE),
 }
@@ -47,7 +46,7 @@ class Replayed:
     cell: Cell
     plain: dict[str, Outcome]  # policies without a number of their own
     random: list[Outcome]  # one for each arm: drawn with equal chances
-    raced: dict[float, Outcome]  # headstart, by the chance below which an arm is left out
+    raced: dict[fitting.Own, Outcome]  # headstart, by its fitted numbers
     changed: dict[str, Outcome]  # headstart with one thing changed
     catch_ups: list[forecasts.Foretold]
 
@@ -66,7 +65,10 @@ def replay(cell: Cell) -> Replayed:
             "successive halving": policies.successive_halving(cell),
         },
         random=[policies.always(cell, name) for name in arms],
-        raced={p: headstart(Race(hopeless=p)) for p in fitting.HOPELESS},
+        raced={
+            (p, spread): headstart(Race(hopeless=p, spread=spread))
+            for p, spread in fitting.all_own()
+        },
         changed={name: headstart(race) for name, race in CHANGED.items()},
         catch_ups=forecasts.catch_ups(cell),
     )
@@ -79,7 +81,7 @@ Policy = Callable[[Replayed], Outcome]
 class Options:
     """Every cell's row under each number that is tried."""
 
-    hopeless: dict[float, list[Row]]
+    own: dict[fitting.Own, list[Row]]
     cuts: dict[fitting.Cuts, list[Row]]
 
 
@@ -92,7 +94,7 @@ class Table:
     rows: dict[str, list[Row]]
     changed: dict[str, list[Row]]
     options: Options
-    hopeless: dict[str, float]  # by the data set that was left out
+    own: dict[str, fitting.Own]  # by the data set that was left out
     cuts: dict[str, fitting.Cuts]
     catch_ups: list[forecasts.Foretold]
     worths: list[forecasts.Foretold]
@@ -106,8 +108,8 @@ def table(replayed: Sequence[Replayed]) -> Table:
     def rows_of(policy: Policy) -> list[Row]:
         return [row(one.cell, policy(one), truth, one.plain["run all"].flops) for one in replayed]
 
-    def raced_at(chance: float) -> Policy:
-        return lambda one: one.raced[chance]
+    def raced_by(numbers: fitting.Own) -> Policy:
+        return lambda one: one.raced[numbers]
 
     def plain(name: str) -> Policy:
         return lambda one: one.plain[name]
@@ -117,14 +119,18 @@ def table(replayed: Sequence[Replayed]) -> Table:
 
     def quadrants(large: float, similar: float) -> Policy:
         return lambda one: policies.folklore(
-            one.cell, likeness[one.cell.data], large=large, similar=similar
+            # A part of the grid may hold no network that can tell: then no cut finds it similar.
+            one.cell,
+            likeness.get(one.cell.data, -1.0),
+            large=large,
+            similar=similar,
         )
 
     options = Options(
-        {chance: rows_of(raced_at(chance)) for chance in fitting.HOPELESS},
+        {numbers: rows_of(raced_by(numbers)) for numbers in fitting.all_own()},
         {cuts: rows_of(quadrants(*cuts)) for cuts in fitting.all_cuts()},
     )
-    raced, hopeless = fitting.judged_by_others(options.hopeless, fitting.hopeless)
+    raced, own = fitting.judged_by_others(options.own, fitting.own)
     tuned, cuts = fitting.judged_by_others(options.cuts, fitting.cuts)
     drawn = [
         row(one.cell, outcome, truth, one.plain["run all"].flops)
@@ -143,7 +149,7 @@ def table(replayed: Sequence[Replayed]) -> Table:
         },
         {name: rows_of(changed(name)) for name in CHANGED},
         options,
-        hopeless,
+        own,
         cuts,
         [found for one in replayed for found in one.catch_ups],
         [found for found in worths if found is not None],
@@ -153,6 +159,7 @@ def table(replayed: Sequence[Replayed]) -> Table:
 def calibration(found: Table) -> dict[str, Any]:
     """What the package reads: see `headstart.evidence.calibration`."""
     cells = [one.cell for one in found.replayed]
+    hopeless, spread = fitting.own(found.options.own)
     return {
         "fitted_to": {
             "data": sorted({cell.data for cell in cells}),
@@ -162,9 +169,10 @@ def calibration(found: Table) -> dict[str, Any]:
             "day": datetime.now(UTC).date().isoformat(),
         },
         "fitted": {
-            "hopeless": fitting.hopeless(found.options.hopeless),
+            "hopeless": hopeless,
             "catch_up_widening": round(fitting.widening(found.catch_ups), 2),
             "data_worth_widening": round(fitting.widening(found.worths), 2),
+            "spread": spread,
         },
     }
 

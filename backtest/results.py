@@ -213,8 +213,9 @@ def _spent(found: Table) -> str:
             share = row.outcome.reached.get(name, 0.0)
             everything = row.outcome.flops / row.compute
             arm = row.cell.arm(name)
-            sweep.append(policies.tuning(arm) / everything if share else 0.0)
-            run.append(policies.training(arm, share) / everything if share else 0.0)
+            tuned, learned = policies.learning(arm, share, scouts=True)
+            sweep.append(tuned / everything if share else 0.0)
+            run.append(learned / everything if share else 0.0)
             ended += share == 1
             begun += 0 < share < 1
         lines.append(
@@ -255,15 +256,15 @@ def _loss(row: Row, found: Table) -> str:
 def _fitted(found: Table) -> str:
     catch_up, worth = fitting.widenings(found.catch_ups), fitting.widenings(found.worths)
     lines = [
-        "| data set left out | race's chance | images a class | similarity | catch-up wider by | "
-        "data worth wider by |",
-        "|---|---|---|---|---|---|",
+        "| data set left out | race's chance | spread, points | images a class | similarity | "
+        "catch-up wider by | data worth wider by |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, chance in found.hopeless.items():
+    for name, (chance, spread) in found.own.items():
         large, similar = found.cuts[name]
         lines.append(
-            f"| {name} | {chance:g} | {large:g} | {similar:g} | {catch_up.get(name, 1):.2f} | "
-            f"{worth.get(name, 1):.2f} |"
+            f"| {name} | {chance:g} | {100 * spread:g} | {large:g} | {similar:g} | "
+            f"{catch_up.get(name, 1):.2f} | {worth.get(name, 1):.2f} |"
         )
     return "## What was fitted\n\n" + "\n".join(lines)
 

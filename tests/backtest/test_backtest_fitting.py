@@ -40,11 +40,12 @@ def test_an_option_is_picked_without_the_data_set_it_is_judged_on() -> None:
 
 def test_the_cheapest_race_is_taken_that_is_no_worse() -> None:
     options = {
-        0.01: [_row("first", 0.30, 0.9)],
-        0.05: [_row("first", 0.35, 0.6)],
-        0.30: [_row("first", 0.90, 0.2)],
+        (0.01, 0.03): [_row("first", 0.30, 0.9)],
+        (0.05, 0.02): [_row("first", 0.38, 0.6)],
+        (0.05, 0.03): [_row("first", 0.35, 0.6)],
+        (0.30, 0.03): [_row("first", 0.90, 0.2)],
     }
-    assert fitting.hopeless(options) == 0.05
+    assert fitting.own(options) == (0.05, 0.03)
 
 
 def test_cuts_with_equal_regret_are_told_apart_by_compute() -> None:

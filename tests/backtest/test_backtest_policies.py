@@ -125,11 +125,21 @@ def test_an_arm_that_failed_is_never_chosen() -> None:
         assert found.choice != "fine-tune"
 
 
-def test_a_sweep_on_the_way_saves_the_first_rung_of_one_rate() -> None:
+def test_a_scout_is_all_that_an_arm_costs_that_goes_no_further() -> None:
     cell = simulated()
-    before = policies.flops(cell, {"fine-tune": 1.0})
-    on_the_way = policies.flops(cell, {"fine-tune": 1.0}, rung=0.1)
-    assert before - on_the_way == pytest.approx((3 * 12 - 2 * 10) * STEP)
+    tuned = cell.arm("fine-tune")
+    learned = tuned.curve[: tuned.at(0.1) + 1]
+    scout = [point.model_copy(update={"flops": point.flops / 2}) for point in learned]
+    wrong = np.zeros((len(scout), cell.validation), np.bool_)
+    other = tuned.model_copy(update={"scout": scout, "scout_answers": wrong})
+    assert policies.learning(tuned, 0.1, scouts=True) == (0.0, pytest.approx(10 * STEP))
+    assert policies.learning(other, 0.1, scouts=True) == (0.0, pytest.approx(5 * STEP))
+    sweep, run = policies.learning(other, 1.0, scouts=True)
+    assert (sweep, run) == (pytest.approx((3 * 12 + 5) * STEP), pytest.approx(100 * STEP))
+    # It is judged by what it showed, and no longer once its rate is chosen.
+    assert policies.standing(other, 0.1).accuracy == 0
+    assert policies.standing(other, 0.1, scouts=False).accuracy > 0
+    assert policies.standing(other, 1 / 3).accuracy > 0
 
 
 def test_a_race_without_scratch_neither_runs_nor_chooses_it() -> None:

@@ -348,9 +348,11 @@ def test_rule_12_arms_that_cannot_be_told_apart_are_tied_and_the_cheaper_is_take
         small = abs(pair["difference"]) < pair["resolving_power"] - 1e-9
         if len(others) == 1 and small and pair["low"] <= 0 <= pair["high"]:
             assert others <= set(verdict["tied"])
-    cheapest = min(verdict["tied"], key=lambda name: arms[name]["cost"]["flops"])
+    # Of tied arms no cheaper one was passed over that loses no more than delta.
     spent = arms[verdict["choice"]]["cost"]["flops"]
-    assert spent <= 1.1 * arms[cheapest]["cost"]["flops"]
+    for name in verdict["tied"]:
+        less = arms[best]["metric"]["value"] - arms[name]["metric"]["value"]
+        assert less > 0.01 or spent <= 1.1 * arms[name]["cost"]["flops"]
 
 
 def test_records_of_another_protocol_are_never_ranked(

@@ -22,6 +22,7 @@ class Calibration:
     hopeless: float  # chance of mattering below which a race leaves an arm out
     catch_up_widening: float  # of the 80% intervals of catch-up: see `forecast.widened`
     data_worth_widening: float  # likewise, of how many images match
+    spread: float  # standard deviation of true differences in accuracy: see `verdict.decide`
 
 
 def read_calibration(path: Path = FILE) -> tuple[Calibration, dict[str, Any]]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from headstart.evidence.fitting import Curve
 from headstart.execution import planned_flops
 from headstart.records import read_curve, read_predictions, write_json, write_trial
@@ -74,13 +76,20 @@ def _judge(
     field = [_standing(runs, arm) for arm in arms]
     names = {arm.strategy.name for arm in alive}
     judged = {}
+    delta, seed = study.asked.delta, study.asked.seed
     for one in field:
         if one.name in names and not (one.taken and one.taken >= one.steps):
-            why = left_out(one, field, delta=study.asked.delta, seed=study.asked.seed)
+            why = left_out(one, field, delta=delta, guessing=_guessing(study), seed=seed)
             if why is not None:
                 judged[one.name] = why
     _write(_file(study), share, judged)
     return judged
+
+
+def _guessing(study: Study) -> float:
+    """The error on the validation images of who always says their commonest class."""
+    labels = study.dataset.labels[study.splits.validation]
+    return 1 - float(np.bincount(labels).max()) / len(labels)
 
 
 def _standing(runs: Runs, arm: ArmPlan) -> Standing:
@@ -102,6 +111,7 @@ def _standing(runs: Runs, arm: ArmPlan) -> Standing:
         name=strategy.name,
         flops=planned_flops(trial, setting) if strategy.trains else record.ledger.flops,
         steps=steps,
+        horizon=round(steps * setting.extension_limit) if scratch else steps,
         scratch=scratch,
         taken=points[-1].step,
         curve=Curve([p.step for p in points], [1 - p.accuracy for p in points]),

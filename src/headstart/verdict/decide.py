@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from headstart.evidence.arms import ArmEvidence
+from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.statistics import granted_bootstrap
 from headstart.strategies import CONTROL
 from headstart.verdict import reasons, wording
@@ -38,7 +40,12 @@ ABOUT_THE_SAME = 1.1  # x the cheapest arm's FLOPs: no reason to prefer either
 
 
 def decide(
-    arms: Sequence[ArmEvidence], *, delta: float = 0.01, draws: int = 2000, seed: int = 0
+    arms: Sequence[ArmEvidence],
+    *,
+    delta: float = 0.01,
+    spread: float = CALIBRATION.spread,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Verdict:
     """Choose an arm.
 
@@ -48,14 +55,19 @@ def decide(
     Two rules say when an arm is good enough, and the cheapest arm that either one admits is
     chosen:
 
-    1. *Tied*: its accuracy is below the best measured one by less than the resolving power of
-       that pair, 2.8 sqrt(d / n) with the pair's own discordance d (smoothed, so that d > 0),
-       and the interval of their difference does not lie wholly beyond delta (see `is_tied`).
+    1. *Tied, and nothing to lose*: its accuracy is below the best measured one by less than the
+       resolving power of that pair, 2.8 sqrt(d / n) with the pair's own discordance d (smoothed,
+       so that d > 0), the interval of their difference does not lie wholly beyond delta (see
+       `is_tied`), and the loss to be expected is at most delta. That is the difference as it was
+       seen times spread^2 / (spread^2 + its variance): true differences between arms scatter with
+       a standard deviation of `spread`, so what few images show beyond that is mostly luck
+       (shrinkage: Efron and Morris 1975, "Data Analysis Using Stein's Estimator").
     2. *Close enough*: P(its accuracy >= the best of all - delta) >= 0.8, by paired bootstrap.
 
     Both are needed. On small validation sets the second alone admits nobody, even among equal
     arms, or it pays forty times the compute for one image. On large ones the first alone would
-    pay for a difference that is real but smaller than the user cares about (delta).
+    pay for a difference that is real but smaller than the user cares about (delta). A tie by
+    itself is no reason to take the cheaper arm: it may hide several points.
     The most accurate arm is always tied with itself, so something is always chosen.
     `confidence` is the probability of the second rule for the arm chosen; under 0.8 the advice
     is marked uncertain, and the reasons name the more accurate arm.
@@ -72,7 +84,7 @@ def decide(
         if arm.correct is not None and arm.state in ("done", "unfinished")
     ]
     if not judged:
-        nothing = Decision(arms, [], None, None, [], None, [], None, delta)
+        nothing = Decision(arms, [], None, None, [], {}, None, [], None, delta)
         return _verdict(nothing)
     # The control is the last column, so that the candidates are the first ones.
     judged = sorted(judged, key=lambda one: (one.name == CONTROL, one.arm.cost.flops))
@@ -94,6 +106,7 @@ def decide(
         best=max(candidates, key=lambda one: one.value),
         tied=[],
         confidence=None,
+        shortfalls=_shortfalls(candidates, accuracies, spread),
         pairs=compare(judged, accuracies, delta),
         control=control,
         delta=delta,
@@ -106,10 +119,24 @@ def _choose(decision: Decision, close: dict[str, float]) -> Decision:
     best = decision.best
     assert best is not None
     tied = [one for one in decision.candidates if one is best or decision.pair(best, one).tied]
-    admitted = [one for one in decision.candidates if one in tied or close[one.name] >= SURE]
+    cheap = [one for one in tied if decision.shortfalls[one.name] <= decision.delta + ROUNDING]
+    admitted = [one for one in decision.candidates if one in cheap or close[one.name] >= SURE]
     choice = _most_accurate_of_the_cheapest(admitted)
     confidence = close[choice.name] if len(decision.candidates) > 1 else None
     return replace(decision, choice=choice, tied=tied, confidence=confidence)
+
+
+def _shortfalls(
+    candidates: Sequence[Judged], accuracies: npt.NDArray[np.float64], spread: float
+) -> dict[str, float]:
+    """What taking each arm instead of the most accurate one is expected to lose."""
+    best = max(range(len(candidates)), key=lambda column: candidates[column].value)
+    found = {}
+    for column, one in enumerate(candidates):
+        variance = float(np.var(accuracies[:, best] - accuracies[:, column]))
+        luck = variance / (spread**2 + variance) if column != best else 0.0
+        found[one.name] = (candidates[best].value - one.value) * (1 - luck)
+    return found
 
 
 def _most_accurate_of_the_cheapest(admitted: Sequence[Judged]) -> Judged:

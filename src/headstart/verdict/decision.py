@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -66,6 +66,7 @@ class Decision:
     choice: Judged | None
     best: Judged | None  # the highest measured accuracy; the cheapest of equals
     tied: Sequence[Judged]  # with the best, which is one of them; cheapest first
+    shortfalls: Mapping[str, float]  # by candidate: accuracy that choosing it is expected to lose
     confidence: float | None  # None where there was nothing to choose between
     pairs: Sequence[Pair]
     control: Judged | None  # frozen-random, where it ran

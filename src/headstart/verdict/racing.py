@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.fitting import Curve
-from headstart.evidence.race import chance_of_room, chance_to_exceed, chance_to_reach
+from headstart.evidence.race import chance_of_room, chance_to_exceed
 from headstart.evidence.statistics import Correct, granted_bootstrap
 from headstart.strategies import CONTROL
 from headstart.strategies.defaults import SCOUT_SHARE
@@ -25,6 +25,7 @@ class Standing:
     flops: float  # of its whole run
     steps: int  # of its whole run; 0 where a head is solved
     scratch: bool = False  # all of it begins at random
+    horizon: int = 0  # steps after which it is judged: with all that it may be extended by
     taken: int = 0  # steps until now
     curve: Curve | None = None  # errors until now, step 0 among them
     correct: Correct | None = None  # [1, n] present answers; None before it has begun
@@ -50,6 +51,7 @@ def left_out(
     field: Sequence[Standing],
     *,
     delta: float,
+    guessing: float,
     hopeless: float = HOPELESS,
     seed: int = 0,
 ) -> LeftOut | None:
@@ -57,10 +59,10 @@ def left_out(
 
     It does where the chance that it matters is under `hopeless`. An arm matters that would be
     chosen: one that is dearer than the most accurate of the others if it ends over `delta` better;
-    a cheaper one if it ends within `delta`. Training from scratch matters if it ends within
-    `delta`, whatever it costs, because when it catches up is what is asked; and it is judged by a
-    straight line, which no curve that flattens falls below (see `chance_to_reach`). Plain
-    successive halving would leave it out for having begun behind.
+    a cheaper one if it ends within `delta`. Training from scratch is judged in its favour: it
+    matters if it comes within `delta`, whatever it costs, because when it catches up is what is
+    asked, and it is given all the steps that it might be extended by. Plain successive halving
+    would leave it out for having begun behind. `guessing` is the error of the commonest class.
     """
     others = [
         one for one in field if one.name not in (arm.name, CONTROL) and one.correct is not None
@@ -73,16 +75,16 @@ def left_out(
         return _not_begun(best, delta, hopeless, seed)
     dearer = arm.flops > best.flops and not arm.scratch
     margin = delta if dearer else -delta
-    judge = chance_to_reach if arm.scratch else chance_to_exceed
-    p = judge(arm.curve, arm.steps, arm.correct, best.correct, margin, seed=seed)
+    end = max(arm.steps, arm.horizon)
+    p = chance_to_exceed(arm.curve, end, arm.correct, best.correct, margin, guessing, seed=seed)
     if p is None or p >= hopeless:
         return None
     goal = f"end more than {points(delta)} above" if dearer else f"come within {points(delta)} of"
-    how = ", were it to go on as fast as now," if arm.scratch else ""
+    when = f" by step {end}" if end > arm.steps else ""
     return LeftOut(
         p,
         f"left out after {arm.taken} of {arm.steps} steps at {percent(arm.accuracy)}%: it "
-        f"would{how} {goal} {best.name} ({percent(best.accuracy)}%) with a chance of {chance(p)}",
+        f"would {goal} {best.name} ({percent(best.accuracy)}%){when} with a chance of {chance(p)}",
         best.accuracy + margin,
     )
 

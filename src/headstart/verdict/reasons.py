@@ -60,7 +60,8 @@ def _ties(decision: Decision, choice: Judged) -> Iterator[str]:
         yield (
             f"Tied with the most accurate, {best.name} ({percent(best.value)}%), on "
             f"{validation_images(decision.images)}: {listed}. Of tied arms the cheapest is taken"
-            ", of equally cheap ones the most accurate."
+            f" that is expected to lose at most {points(decision.delta)}, of equally cheap ones "
+            "the most accurate."
         )
     if choice not in decision.tied:
         pair = decision.pair(best, choice)

@@ -150,7 +150,8 @@ def _too_few(decision: Decision, choice: Judged) -> str:
     first = f"{advice(choice.name)} ({choice.name}): {right} of {validation_images(n)} right."
     if len(decision.candidates) == 1:
         return f"{first} It is the only arm with a result, and {n} is too few to say how good."
-    cheapest = "; this is the cheapest of the tied arms" if len(decision.tied) > 1 else ""
+    several = len(decision.tied) > 1 and choice is decision.tied[0]
+    cheapest = "; this is the cheapest of the tied arms" if several else ""
     return f"{first} A validation split of {n} is too small to tell which arm is best{cheapest}."
 
 
@@ -172,7 +173,7 @@ def _against(decision: Decision, choice: Judged, rival: Judged) -> str:
     pair = decision.pair(rival, choice)
     if pair.tied:
         dearer = rival.arm.cost.flops > choice.arm.cost.flops
-        so = ", so the cheaper is taken" if dearer else ""
+        so = ", so the cheaper is taken" if dearer else _expected_loss(decision, rival)
         return (
             f"{said}: these {decision.images} images cannot separate differences under "
             f"{points(pair.resolving_power)}{so}."
@@ -183,6 +184,11 @@ def _against(decision: Decision, choice: Judged, rival: Judged) -> str:
             "for less compute."
         )
     return f"{said}."
+
+
+def _expected_loss(decision: Decision, rival: Judged) -> str:
+    lost = decision.shortfalls[rival.name]
+    return f", yet it is expected to lose {points(lost)}" if lost > decision.delta else ""
 
 
 def _within(arm: Judged) -> tuple[str, str]:
