@@ -13,7 +13,7 @@ from headstart.strategies import CONTROL
 from headstart.strategies.defaults import SCOUT_SHARE
 from headstart.verdict.wording import chance, percent, points
 
-RUNGS = (SCOUT_SHARE, 1 / 3)  # of an arm's steps: where it may be left out
+RUNGS = (SCOUT_SHARE, 0.2, 1 / 3, 0.5, 0.7)  # of an arm's steps: where it may be left out
 HOPELESS = CALIBRATION.hopeless  # chance of mattering below which an arm is left out
 
 
