@@ -18,7 +18,7 @@ from headstart.evidence.fitting import Curve
 from headstart.evidence.ledger import Spent
 from headstart.evidence.similarity import Band
 from headstart.strategies import CONTROL, SOLVED
-from headstart.strategies.defaults import SCOUT_SHARE
+from headstart.strategies.defaults import FORETOLD_SHARE, SCOUT_SHARE
 from headstart.study.plan import WITHOUT_BUDGET
 from headstart.verdict.decide import Verdict, decide
 from headstart.verdict.quadrant import LARGE, quadrant
@@ -226,8 +226,9 @@ def learning(arm: Arm, share: float, *, scouts: bool) -> tuple[float, float]:
         return tuning(arm), training(arm, share)
     scout = arm.scout[-1].flops if arm.scout else 0.0
     if share <= SCOUT_SHARE:
-        return 0.0, scout or training(arm, share)
-    return scout + tuning(arm), training(arm, share)
+        # Scratch runs on until its curve can be foretold; steps cost the same at any rate.
+        return 0.0, training(arm, FORETOLD_SHARE if arm.scratch else share)
+    return scout + tuning(arm), training(arm, max(share, FORETOLD_SHARE) if arm.scratch else share)
 
 
 def codes(arm: Arm) -> float:

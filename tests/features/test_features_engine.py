@@ -137,7 +137,7 @@ def test_a_network_is_converted_once_for_the_choice_and_the_codes(
     names, store, positions = average_names((LAST,)), store_of(dataset, chain), np.arange(6)
     for change in (0.5, 0.0):
         converted.clear()
-        assert choose_engine(chain, names, SIZE, 1000) == "openvino"
+        assert choose_engine(chain, names, SIZE, 1000) == ("openvino", 2.0)
         with torch.no_grad():
             next(chain.network.parameters()).mul_(1 + change)
         reading = Extraction(chain, dataset, store, names, SIZE, engine="openvino")
@@ -173,8 +173,8 @@ def test_the_quicker_engine_is_chosen_once(
     monkeypatch.setattr(engine_choice, "_rate", rate)
     monkeypatch.setattr(engine_choice, "OpenVinoEngine", Quick)
     names, cache = average_names((LAST,)), Cache(tmp_path)
-    assert choose_engine(chain, names, SIZE, 10, cache) == "torch"  # too few to be worth it
+    assert choose_engine(chain, names, SIZE, 10, cache).name == "torch"  # too few to be worth it
     assert timed == ["torch"]
     for _ in range(2):
-        assert choose_engine(chain, names, SIZE, 1000, cache) == quicker
+        assert choose_engine(chain, names, SIZE, 1000, cache).name == quicker
         assert timed == ["torch", "openvino"]  # what was timed is remembered

@@ -15,6 +15,7 @@ from torch import nn
 
 from headstart.errors import HeadstartError
 from headstart.execution import Costs
+from headstart.features.engine_choice import EngineChoice
 from headstart.records import TrialRecord
 from headstart.strategies import NAMES, Strategy, choose, defaults
 from headstart.study import ArmPlan, Listener, Question, parse_budget, plan, question_from
@@ -315,7 +316,8 @@ def test_steps_are_timed_where_that_is_cheap(
     seen: list[float] = []
     found = costs_of(1, 1, 400, 32)
 
-    def timed(_: object, strategies: object, most: float) -> Costs:
+    def timed(_: object, strategies: object, most: float, engine: float) -> Costs:
+        assert engine == 5.0
         seen.append(most)
         return found
 
@@ -323,7 +325,9 @@ def test_steps_are_timed_where_that_is_cheap(
     asked = Question(data="x", **options)
     setting: Any = SimpleNamespace(data=SimpleNamespace(training=np.arange(400)), batch=32)
     strategies = choose(asked.strategies or ["linear", "fine-tune"], STAGES)
-    costs, reason = plan._costs(asked, setting, strategies, Listener())
+    costs, reason = plan._costs(
+        asked, setting, strategies, EngineChoice("openvino", 5.0), Listener()
+    )
     if why is None:
         assert (costs, reason) == (found, None)
         assert seen in ([5.0], [6.0])

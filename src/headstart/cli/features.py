@@ -100,7 +100,7 @@ def _prepare(
     dataset = open_dataset(data)
     store = ImageStore(dataset, chain.preprocessing.at(size), memory_limit=0)
     cache = Cache.default()
-    engine = choose_engine(chain, names, size, len(dataset), cache)
+    engine = choose_engine(chain, names, size, len(dataset), cache).name
     extraction = Extraction(chain, dataset, store, names, size, engine=engine, cache=cache)
     return extraction, np.arange(len(dataset)), dataset
 

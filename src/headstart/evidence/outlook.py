@@ -27,8 +27,10 @@ class Outlook:
     scratch: str  # the arm all of whose weights began at random
     pretrained: str  # the most accurate arm that began with pretrained weights
     catch_up: Forecast  # the step at which scratch is within delta of it
-    data_worth: DataWorth | None  # of frozen features; None without a probe profile of all images
-    breakdown: Breakdown | None  # of scratch against the pretrained arm whose every stage learned
+    # Of frozen features; None without a probe profile of all images, or an end of scratch's run.
+    data_worth: DataWorth | None
+    # Of scratch against the pretrained arm whose every stage learned; None without either's end.
+    breakdown: Breakdown | None
     overfitting: dict[str, Overfitting] = field(default_factory=dict)  # of arms that took steps
 
 
@@ -51,7 +53,8 @@ def outlook(
     assert best.predictions is not None
     labels = best.predictions.labels
     chance = 1 - float(np.bincount(labels).max()) / len(labels)
-    whole = [arm for arm in loaded if arm.strategy == "fine-tune"]
+    ended = own.state != "pruned"  # what a race left out says when it catches up, not how it ends
+    whole = [arm for arm in loaded if arm.strategy == "fine-tune" and ended]
     return Outlook(
         scratch=own.strategy,
         pretrained=best.strategy,
@@ -65,7 +68,9 @@ def outlook(
             widening=CALIBRATION.catch_up_widening,
             seed=seed,
         ),
-        data_worth=_worth(study, protocol, own, len(np.unique(labels)), chance, seed),
+        data_worth=_worth(study, protocol, own, len(np.unique(labels)), chance, seed)
+        if ended
+        else None,
         breakdown=breakdown_of(study, own, whole[0], delta, seed) if whole else None,
         overfitting={
             arm.strategy: overfitting(_losses(study, arm)) for arm in known if arm.planned_steps

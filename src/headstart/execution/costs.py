@@ -50,6 +50,8 @@ class Costs:
     frozen: dict[str, Frozen] = field(default_factory=dict)  # strategies that keep activations
     probe: float = 0.0  # the profile of the frozen features, on codes that are there
     judging: float = 0.0  # everything after the last run, the page included
+    read: float = 0.0  # an image, from its file to pixels: once
+    engine: float = 1.0  # x the rate of `forward` at which codes are computed
 
     def arm(self, strategy: Strategy, unit: int, seeds: int) -> float:
         """Seconds for all of an arm's runs: the rate sweep, then one for each seed.
@@ -85,13 +87,12 @@ class Costs:
 
     def shared(self, strategies: Sequence[Strategy]) -> float:
         """Seconds for codes of the pretrained network and their profile, where an arm reads any."""
-        return self._extraction + self.probe if self._reading(strategies) else 0.0
+        return self._codes(strategies) + (self.probe if self._reading(strategies) else 0.0)
 
     def total(self, strategies: Sequence[Strategy], unit: int, seeds: int) -> float:
         """Seconds for all runs of all arms, and the codes that they share; without the profile."""
-        once = self._extraction if self._reading(strategies) else 0.0
         runs = sum(self.arm(s, unit if s.trains else 0, seeds) for s in strategies)
-        return once + sum(self.heads(strategies).values()) + runs
+        return self._codes(strategies) + sum(self.heads(strategies).values()) + runs
 
     def beside(self, strategies: Sequence[Strategy]) -> float:
         """Seconds that a study takes beside its runs: the profile, and judging."""
@@ -106,7 +107,12 @@ class Costs:
 
     @property
     def _extraction(self) -> float:
-        return (self.train_images + self.validation_images) * self.forward
+        return (self.train_images + self.validation_images) * self.forward / self.engine
+
+    def _codes(self, strategies: Sequence[Strategy]) -> float:
+        """Seconds for the codes that all arms share, and for reading the images meanwhile."""
+        images = self.train_images + self.validation_images
+        return images * self.read + (self._extraction if self._reading(strategies) else 0.0)
 
     def _measured(self, strategy: Strategy) -> int:
         """Images that an evaluation looks at."""
@@ -133,13 +139,17 @@ class Costs:
         return min(steps * self.batch, batches.VIEWS * self.train_images) * frozen.view
 
 
-def measure_costs(setting: Setting, strategies: Sequence[Strategy], most: float) -> Costs:
+def measure_costs(
+    setting: Setting, strategies: Sequence[Strategy], most: float, engine: float = 1.0
+) -> Costs:
     """Time a forward pass, a step of each arm and a small head, on the study's own images.
 
     It takes at most about `most` seconds, however slow the machine: fewer steps are timed then.
+    Codes come at `engine` times the rate of torch.
     """
     trained = [s for s in strategies if s.trains]
     share = most / (len(trained) + 3)
+    read = _time_reading(setting)
     timed = {s.name: _time_step(setting, s, share) for s in trained}
     forward = _time_forward(setting, share)
     return Costs(
@@ -151,6 +161,8 @@ def measure_costs(setting: Setting, strategies: Sequence[Strategy], most: float)
         solve=time_heads(setting, strategies, share),
         probe=time_probe(setting, share) if reads_pretrained(strategies) else 0.0,
         judging=_judging(setting, forward),
+        read=read,
+        engine=engine,
         frozen={name: frozen for name, (_, frozen) in timed.items() if frozen is not None},
     )
 
@@ -159,6 +171,15 @@ def _judging(setting: Setting, forward: float) -> float:
     """Seconds from the last run to the page."""
     similarity = (LOOKING_SIZE / setting.data.image_size) ** 2 * LOOKING
     return JUDGING + forward * (similarity + len(setting.data.splits.test))
+
+
+def _time_reading(setting: Setting) -> float:
+    """Seconds to read an image and bring it to the store's size, for the first time."""
+    positions = setting.data.training[-32:]
+    begun = time.perf_counter()
+    for _ in setting.data.store.crops([positions], setting.data.image_size):
+        pass
+    return (time.perf_counter() - begun) / len(positions)
 
 
 @torch.inference_mode()

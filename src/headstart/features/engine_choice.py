@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +42,13 @@ LIBRARIES = ("torch", "torchvision", "timm")  # whose modules their versions des
 # The engine that was timed and chosen, for the pass it was chosen for: to convert and compile a
 # network takes seconds. At most one is held, by what it computes.
 _chosen: dict[str, Engine] = {}
+
+
+class EngineChoice(NamedTuple):
+    """An engine, and how many times torch's rate it was timed at."""
+
+    name: str
+    times_torch: float = 1.0
 
 
 def open_engine(name: str, chain: Chain, names: Sequence[CodeName], pixels: Tensor) -> Engine:
@@ -90,15 +98,15 @@ def choose_engine(
     image_size: int,
     images: int,
     cache: Cache | None = None,
-) -> str:
-    """The engine for so many images: ``"torch"``, ``"half"`` (on a GPU) or ``"openvino"``.
+) -> EngineChoice:
+    """The engine for so many images: ``"torch"``, ``"half"`` (on a GPU, not timed), ``"openvino"``.
 
     On a CPU both are timed, where torch would take long enough for the other one to pay. That
     depends on the moment, so a caller who must get the same bits again keeps the answer: a study
     in its study.yaml, and `cache` for later runs with the same network on the same machine.
     """
     if chain.device.type == "cuda":
-        return "half"
+        return EngineChoice("half")
     chain.learn(set())
     note = None
     if cache is not None:
@@ -108,7 +116,7 @@ def choose_engine(
         rates["torch"] = _rate(TorchEngine(CodesOfPixels(chain, names)), _noise(image_size), 1)
         _write(note, rates)
     if images / rates["torch"] < WORTH:
-        return "torch"
+        return EngineChoice("torch")
     if "openvino" not in rates:
         engine = open_engine("openvino", chain, names, _noise(image_size))
         rates["openvino"] = 0.0 if engine.name == "torch" else _rate(engine, _noise(image_size), 4)
@@ -116,7 +124,9 @@ def choose_engine(
         if _is_quicker(rates):
             _chosen.clear()
             _chosen[_computed(chain, names, image_size)] = engine
-    return "openvino" if _is_quicker(rates) else "torch"
+    if not _is_quicker(rates):
+        return EngineChoice("torch")
+    return EngineChoice("openvino", rates["openvino"] / rates["torch"])
 
 
 def _is_quicker(rates: dict[str, float]) -> bool:

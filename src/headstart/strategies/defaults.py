@@ -12,6 +12,7 @@ SWEEP = (1 / 3, 1.0, 3.0)  # rate factors; the same three for every arm that lea
 SWEEP_SHARE = 1 / 8  # length of a sweep run as a share of the arm's steps
 DEFAULT_FACTOR = 1.0  # the rate as it stands here
 SCOUT_SHARE = 0.1  # of an arm's steps at the default rate, before a race pays for its sweep
+FORETOLD_SHARE = 0.2  # of scratch's steps that it runs, left out or not: a forecast needs a curve
 
 SCRATCH_STEPS = 3.0  # x the fine-tune steps: where COCO caught up (He et al. 2018, figure 1)
 

@@ -17,7 +17,7 @@ from headstart.execution import Costs, Setting, Trial, fabric, measure_costs
 from headstart.execution.costs import TIMED_STEPS
 from headstart.features import average_names, code_stages
 from headstart.features.cache import Cache
-from headstart.features.engine_choice import choose_engine
+from headstart.features.engine_choice import EngineChoice, choose_engine
 from headstart.strategies import NAMES, Strategy, choose, defaults, resolve
 from headstart.strategies.table import ARM
 from headstart.strategies.tuning import require_arms
@@ -77,7 +77,8 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
         )
     setting = _setting(asked, dataset, splits, folder)
     setting.cache = Cache.default()
-    setting.engine = existing.resolved.engine if existing else _engine(setting)
+    chosen = EngineChoice(existing.resolved.engine) if existing else _engine(setting)
+    setting.engine = chosen.name
     if existing is not None:
         if existing.resolved.protocol != setting.protocol:
             raise HeadstartError(
@@ -90,7 +91,7 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
     if asked.tuning_study:
         require_arms(strategies)
     plan_subsets(asked, setting, [])  # what cannot be drawn is refused before anything is timed
-    costs, not_timed = _costs(asked, setting, strategies, listener or Listener())
+    costs, not_timed = _costs(asked, setting, strategies, chosen, listener or Listener())
     arms, seeds = _plan(asked, setting, strategies, notes, costs, time.perf_counter() - begun)
     resolved = Resolved(
         images=len(dataset),
@@ -137,11 +138,11 @@ def _setting(asked: Question, dataset: Dataset, splits: Splits, folder: Path) ->
     )
 
 
-def _engine(setting: Setting) -> str:
+def _engine(setting: Setting) -> EngineChoice:
     """What computes codes. On a GPU float32: the model that is handed over computes in it too."""
     chain = setting.reference.to(setting.fabric.device)
     if setting.fabric.device.type == "cuda":
-        return "torch"
+        return EngineChoice("torch")
     images = len(setting.data.training) + len(setting.data.splits.validation)
     names = average_names(code_stages(chain))
     return choose_engine(chain, names, setting.data.image_size, images, setting.cache)
@@ -180,7 +181,11 @@ def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict
 
 
 def _costs(
-    asked: Question, setting: Setting, strategies: Sequence[Strategy], listener: Listener
+    asked: Question,
+    setting: Setting,
+    strategies: Sequence[Strategy],
+    engine: EngineChoice,
+    listener: Listener,
 ) -> tuple[Costs | None, str | None]:
     """What a step of each arm takes, timed; or why that is not worth its time."""
     most = TIMING_SECONDS
@@ -193,7 +198,8 @@ def _costs(
         if TIMING * unit < 1 + TIMED_STEPS:
             return None, f"timing steps would be a large part of a phase of {unit}"
     listener.on_stage("timing a few steps of each arm")
-    return measure_costs(setting, [_timed(s) for s in strategies], most), None
+    timed = [_timed(s) for s in strategies]
+    return measure_costs(setting, timed, most, engine.times_torch), None
 
 
 def _plan(

@@ -61,8 +61,9 @@ def left_out(
     chosen: one that is dearer than the most accurate of the others if it ends over `delta` better;
     a cheaper one if it ends within `delta`. Training from scratch is judged in its favour: it
     matters if it comes within `delta`, whatever it costs, because when it catches up is what is
-    asked, and it is given all the steps that it might be extended by. Plain successive halving
-    would leave it out for having begun behind. `guessing` is the error of the commonest class.
+    asked, and it is given all the steps that it might be extended by; so it always begins. Plain
+    successive halving would leave it out for having begun behind. `guessing` is the error of the
+    commonest class.
     """
     others = [
         one for one in field if one.name not in (arm.name, CONTROL) and one.correct is not None
@@ -72,7 +73,7 @@ def left_out(
     best = max(others, key=lambda one: (one.accuracy, -one.flops))
     assert best.correct is not None
     if arm.correct is None or arm.curve is None:
-        return _not_begun(best, delta, hopeless, seed)
+        return None if arm.scratch else _not_begun(best, delta, hopeless, seed)
     dearer = arm.flops > best.flops and not arm.scratch
     margin = delta if dearer else -delta
     end = max(arm.steps, arm.horizon)
