@@ -134,10 +134,9 @@ def test_judging_again_measures_nothing(
 
 def test_bad_input_is_told_as_compare_tells_it(call: Call, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    lonely = draw_folder(tmp_path / "lonely", ("cat",), each=3)
     broken = draw_folder(tmp_path / "broken", ("cat", "dog"), each=3)
     (broken / "cat" / "00.png").write_bytes(b"no image at all")
-    for data in (tmp_path / "empty", lonely, broken, tmp_path / "nowhere"):
+    for data in (tmp_path / "empty", broken, tmp_path / "nowhere"):
         ended = call("inspect", data, "--json")
         assert ended.code == 2
         assert ended.out == ""
@@ -146,6 +145,24 @@ def test_bad_input_is_told_as_compare_tells_it(call: Call, tmp_path: Path) -> No
     refused = call("inspect", broken, "--out", tmp_path / "page.pdf")
     assert refused.code == 2
     assert "ends in .html" in refused.err
+
+
+@pytest.mark.parametrize("each", [{"cat": 5}, {"cat": 5, "dog": 1}])
+def test_what_a_study_would_refuse_is_looked_at_all_the_same(
+    call: Call, tmp_path: Path, each: dict[str, int]
+) -> None:
+    for name, images in each.items():
+        draw_folder(tmp_path / "pictures", (name,), each=images)
+    refused = _error(call("compare", tmp_path / "pictures", "--out", tmp_path / "study"))
+    ended = call("inspect", tmp_path / "pictures", "--json")
+    assert ended.code == 0
+    answer = json.loads(ended.out)
+    assert answer["images"] == sum(each.values())
+    assert answer["similarity"] is not None
+    [warning] = [w for w in answer["warnings"] if "would refuse" in w]
+    assert refused.removeprefix("Error: ").strip() in warning
+    shown = call("inspect", tmp_path / "pictures")
+    assert "0 validation images" not in shown.out
 
 
 def _error(ended: Ended) -> str:

@@ -135,7 +135,8 @@ def write(path: Path, answer: dict[str, Any]) -> Path:
 def _images(profile: Profile) -> str:
     counts = profile["images_per_class"]
     least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    said = f"{profile['images']:,} of {len(counts):,} classes"
+    many = "class" if len(counts) == 1 else "classes"
+    said = f"{profile['images']:,} of {len(counts):,} {many}"
     if counts[least] == counts[most]:
         return f"{said}, {counts[most]:,} of each"
     return (
@@ -151,6 +152,8 @@ def _splits(profile: Profile) -> str:
         for name, number in sizes.items()
     ]
     here = ", all made here" if len(made) == len(sizes) else ""
+    if not sizes["validation"]:
+        return f"{', '.join(parts)}{here}"
     power = 100 * profile["resolving_power"]
     return (
         f"{', '.join(parts)}{here}; {sizes['validation']:,} validation images cannot separate "

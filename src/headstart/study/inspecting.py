@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstart.backbones import load
-from headstart.data import make_splits, open_dataset
+from headstart.data import Dataset, Splits, make_splits, open_dataset
+from headstart.errors import HeadstartError
 from headstart.execution import fabric, versions
 from headstart.report import inspection
 from headstart.study.listener import Listener
@@ -45,12 +48,13 @@ def inspect(
 ) -> Inspection:
     """Open and check the images, split them, and show some to the network; write nothing.
 
+    Where no splits can be made, why not is among the warnings, and everything else is looked at.
     Raises HeadstartError for bad input, with the messages of a study.
     """
     listener = listener or Listener()
     listener.on_stage("reading the images")
     dataset = open_dataset(data, seed=seed)
-    splits = make_splits(dataset, seed=seed)
+    splits = _splits(dataset, seed)
     chain = network_for_looking(load(backbone, weights), weights)
     listener.on_stage("showing some of them to the network")
     chain.to(fabric().device)
@@ -64,3 +68,12 @@ def inspect(
         **profile(dataset, splits, seen, chain.origin),
     )
     return Inspection(found.to_json())
+
+
+def _splits(dataset: Dataset, seed: int) -> Splits:
+    try:
+        return make_splits(dataset, seed=seed)
+    except HeadstartError as error:
+        none = np.array([], dtype=np.int64)
+        why = f"A study would refuse these images: {' '.join(str(error).split())}"
+        return Splits(np.arange(len(dataset)), none, none, made=(), warnings=(why,))
