@@ -24,6 +24,7 @@ from backtest.figures import (
 from backtest.forecasts import Foretold
 from backtest.replay import Table
 from headstart.evidence.statistics import Estimate
+from headstart.verdict.decision import SURE
 from headstart.verdict.racing import HOPELESS
 
 OURS, FOLKLORE = "headstart", "four quadrants, tuned"
@@ -113,8 +114,9 @@ def _of_forecasts(found: Table) -> list[Mark]:
         ),
         _mark("median abs log2 of catch-up over fact, within 4x", off, median, at_most=0.6),
         _mark(
-            '"beyond 4x", of what caught up within 4x',
-            [(one.data, one.forecast.state == "beyond") for one in seen], mean, at_most=0.05,
+            f"said with {SURE:.0%} or more not to come within 4x, of what did",
+            [(one.data, (one.forecast.p_beyond or 0.0) >= SURE) for one in seen], mean,
+            at_most=0.05,
         ),
     ]  # fmt: skip
 
