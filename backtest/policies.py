@@ -18,7 +18,7 @@ from headstart.evidence.fitting import Curve
 from headstart.evidence.ledger import Spent
 from headstart.evidence.similarity import Band
 from headstart.strategies import CONTROL, SOLVED
-from headstart.strategies.defaults import FORETOLD_SHARE, SCOUT_SHARE
+from headstart.strategies.defaults import scout_share
 from headstart.study.plan import WITHOUT_BUDGET
 from headstart.verdict.decide import Verdict, decide
 from headstart.verdict.quadrant import LARGE, quadrant
@@ -176,9 +176,11 @@ def standing(arm: Arm, share: float, *, scouts: bool = True) -> Standing:
     """The arm as a race sees it at this share of its steps; at the first rung by its scout."""
     if not share or not arm.curve:
         return Standing(arm.strategy, float("inf"), arm.steps, arm.scratch)
+    if scouts and share <= RUNGS[0]:
+        share = scout_share(scratch=arm.scratch)
     last = arm.at(share) if arm.trains else len(arm.curve) - 1
     points, right = arm.curve[: last + 1], arm.answers[last : last + 1]
-    if scouts and arm.scout and share <= SCOUT_SHARE:
+    if scouts and arm.scout and share <= scout_share(scratch=arm.scratch):
         points, right = arm.scout, arm.scout_answers[-1:]
     return Standing(
         name=arm.strategy,
@@ -225,10 +227,9 @@ def learning(arm: Arm, share: float, *, scouts: bool) -> tuple[float, float]:
     if not scouts:
         return tuning(arm), training(arm, share)
     scout = arm.scout[-1].flops if arm.scout else 0.0
-    if share <= SCOUT_SHARE:
-        # Scratch runs on until its curve can be foretold; steps cost the same at any rate.
-        return 0.0, training(arm, FORETOLD_SHARE if arm.scratch else share)
-    return scout + tuning(arm), training(arm, max(share, FORETOLD_SHARE) if arm.scratch else share)
+    if share <= RUNGS[0]:
+        return 0.0, training(arm, scout_share(scratch=arm.scratch))  # the same at any rate
+    return scout + tuning(arm), training(arm, share)
 
 
 def codes(arm: Arm) -> float:

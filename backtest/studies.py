@@ -137,7 +137,7 @@ def _arm(study: Study, arm: ArmPlan) -> Arm:
         strategy=strategy.name,
         state=record.state,
         note=record.note,
-        scratch=strategy.starts == {"random"} and strategy.trains,
+        scratch=strategy.from_scratch,
         steps=round(strategy.steps * arm.unit),
         planned_steps=record.planned_steps,
         planned_flops=flops,

@@ -47,17 +47,20 @@ def test_no_policy_sees_test_answers() -> None:
         assert policies.successive_halving(one) == policies.successive_halving(other)
 
 
-def test_a_race_does_not_see_what_comes_after_its_rung() -> None:
-    arm = simulated().arm("scratch")
+@pytest.mark.parametrize(("name", "taken"), [("fine-tune", 10), ("scratch", 60)])
+def test_a_race_does_not_see_what_comes_after_its_rung(name: str, taken: int) -> None:
+    """At the first rung: a tenth of an arm's steps, and twice as much from scratch."""
+    arm = simulated().arm(name)
+    seen = next(i for i, point in enumerate(arm.curve) if point.step >= taken)
     later = arm.answers.copy()
-    later[arm.at(0.1) + 1 :] = True
+    later[seen + 1 :] = True
     now, then = (
         policies.standing(one, 0.1) for one in (arm, arm.model_copy(update={"answers": later}))
     )
-    assert now.taken == 30
-    assert now.accuracy == then.accuracy == arm.curve[arm.at(0.1)].accuracy
+    assert now.taken == taken
+    assert now.accuracy == then.accuracy == arm.curve[seen].accuracy
     assert now.curve is not None
-    assert max(now.curve.steps) == 30
+    assert max(now.curve.steps) == taken
 
 
 def test_run_all_takes_the_most_accurate_on_validation_and_never_the_control() -> None:

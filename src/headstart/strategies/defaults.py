@@ -11,8 +11,6 @@ import math
 SWEEP = (1 / 3, 1.0, 3.0)  # rate factors; the same three for every arm that learns by steps
 SWEEP_SHARE = 1 / 8  # length of a sweep run as a share of the arm's steps
 DEFAULT_FACTOR = 1.0  # the rate as it stands here
-SCOUT_SHARE = 0.1  # of an arm's steps at the default rate, before a race pays for its sweep
-FORETOLD_SHARE = 0.2  # of scratch's steps that it runs, left out or not: a forecast needs a curve
 
 SCRATCH_STEPS = 3.0  # x the fine-tune steps: where COCO caught up (He et al. 2018, figure 1)
 
@@ -52,6 +50,14 @@ def steps(train_images: int, batch: int) -> int:
 def sweep_unit(unit: int) -> int:
     """Step unit of a sweep run: an eighth of the arm's, at least 4 so that a rate shows."""
     return min(unit, max(4, round(unit * SWEEP_SHARE)))
+
+
+def scout_share(*, scratch: bool) -> float:
+    """Share of an arm's steps that it runs at the default rate, before a race pays for its sweep.
+
+    Twice as much from scratch: when it catches up is always asked, and a forecast needs a curve.
+    """
+    return 0.2 if scratch else 0.1
 
 
 def rate(*, pretrained: bool, batch: int) -> float:

@@ -77,6 +77,11 @@ class Strategy(BaseModel):
         return {place for place in self._places if not place.startswith((ARM, TRIAL))}
 
     @property
+    def from_scratch(self) -> bool:
+        """Whether it learns and all of it begins at random."""
+        return self.trains and self.starts == {"random"}
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Names of the arms of the study whose trained weights it begins with."""
         return tuple(sorted(p.removeprefix(ARM) for p in self._places if p.startswith(ARM)))

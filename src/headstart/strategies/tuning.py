@@ -26,7 +26,7 @@ def other_ways(strategy: Strategy) -> tuple[Way, ...]:
     """
     if not strategy.trains or strategy.sources:
         return ()
-    return ("reused", "default") if strategy.starts == {"random"} else ("default",)
+    return ("reused", "default") if strategy.from_scratch else ("default",)
 
 
 def require_arms(strategies: Sequence[Strategy]) -> None:

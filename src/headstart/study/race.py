@@ -12,7 +12,6 @@ import numpy as np
 from headstart.evidence.fitting import Curve
 from headstart.execution import planned_flops
 from headstart.records import read_curve, read_predictions, write_json, write_trial
-from headstart.strategies import defaults
 from headstart.study.plan import Study
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Runs
@@ -43,7 +42,7 @@ def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
     All of them are judged at the same moment, before any goes on. Until the first rung they run at
     the default rate: an arm's sweep costs more than that, and is for those that may win. What is
     left out is so for one seed; the others' further seeds come last, where they can change the
-    answer. Scratch runs on until its curve can be foretold, whatever was judged of it.
+    answer.
     """
     study = runs.study
     alive = list(raced)
@@ -53,9 +52,6 @@ def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
             judged = _judge(runs, arms, alive, share)
         runs.ran.left_out |= {name: why.reason for name, why in judged.items()}
         gone = [arm for arm in alive if arm.strategy.name in judged]
-        for arm in gone:
-            if share and _is_scratch(arm):
-                runs.to(arm, arm.seeds[0], defaults.FORETOLD_SHARE, tuned=share > RUNGS[0])
         _mark(runs, gone)
         alive = [arm for arm in alive if arm not in gone]
         for arm in alive:
@@ -91,10 +87,6 @@ def _judge(
     return judged
 
 
-def _is_scratch(arm: ArmPlan) -> bool:
-    return arm.strategy.trains and arm.strategy.starts == {"random"}
-
-
 def _guessing(study: Study) -> float:
     """The error on the validation images of who always says their commonest class."""
     labels = study.dataset.labels[study.splits.validation]
@@ -106,7 +98,7 @@ def _standing(runs: Runs, arm: ArmPlan) -> Standing:
     setting, strategy = runs.study.setting, arm.strategy
     found = runs.record(arm, arm.seeds[0])
     steps = round(strategy.steps * arm.unit)
-    scratch = _is_scratch(arm)
+    scratch = strategy.from_scratch
     if found is None:
         return Standing(strategy.name, float("inf"), steps, scratch)
     record, folder = found

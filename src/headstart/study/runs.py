@@ -50,12 +50,13 @@ class Runs:
                 return
 
     def scout(self, arm: ArmPlan, seed: int) -> bool:
-        """Bring an arm's run at the default rate to the first rung; False where it cannot begin.
+        """Run a first part of an arm at the default rate; False where it cannot begin.
 
         A race judges by that whether its sweep is worth its time. Where the sweep then chooses the
         default rate, the run goes on from there.
         """
-        return self.to(arm, seed, defaults.SCOUT_SHARE, tuned=False)
+        share = defaults.scout_share(scratch=arm.strategy.from_scratch)
+        return self.to(arm, seed, share, tuned=False)
 
     def to(self, arm: ArmPlan, seed: int, share: float = 1.0, *, tuned: bool = True) -> bool:
         """Bring an arm's run to `share` of its steps or further; False where it cannot begin.

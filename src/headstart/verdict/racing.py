@@ -10,10 +10,16 @@ from headstart.evidence.fitting import Curve
 from headstart.evidence.race import chance_of_room, chance_to_exceed
 from headstart.evidence.statistics import Correct, granted_bootstrap
 from headstart.strategies import CONTROL
-from headstart.strategies.defaults import SCOUT_SHARE
+from headstart.strategies.defaults import scout_share
 from headstart.verdict.wording import chance, percent, points
 
-RUNGS = (SCOUT_SHARE, 0.2, 1 / 3, 0.5, 0.7)  # of an arm's steps: where it may be left out
+RUNGS = (
+    scout_share(scratch=False),
+    0.2,
+    1 / 3,
+    0.5,
+    0.7,
+)  # of its steps: where an arm may be left out
 HOPELESS = CALIBRATION.hopeless  # chance of mattering below which an arm is left out
 
 
