@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def test_arms_that_cannot_matter_go_no_further_and_say_why(
 ) -> None:
     # Curves of this length say nothing: here they all say that the arm will lose.
     monkeypatch.setattr(racing, "chance_to_exceed", lambda *_, **__: 0.01)
-    answer = ask(pictures, tmp_path / "study")
+    told: list[str] = []
+    answer = ask(pictures, tmp_path / "study", Listener(on_stage=told.append))
+    assert any(re.fullmatch(r"the race at 10%: fine-tune \S+%, scratch \S+%", one) for one in told)
     found = arms(answer)
     assert found["linear"]["state"] == "done"
     judged = json.loads((tmp_path / "study" / "race.json").read_text())
@@ -55,6 +58,7 @@ def test_arms_that_cannot_matter_go_no_further_and_say_why(
     for name, one in left.items():
         assert found[name]["state"] == "pruned"
         assert found[name]["note"].endswith(one["reason"])
+        assert f"  {name}: {one['reason']}" in told
         assert found[name]["note"].count("left out") == 1
         assert 0 < one["probability"] < 1
         assert found[name]["cost"]["steps"] < 20 * (3 if name == "scratch" else 1)

@@ -50,6 +50,7 @@ def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
         judged = _judged(_file(study), share)
         if judged is None:
             judged = _judge(runs, arms, alive, share)
+            _tell(runs, alive, judged, share)
         runs.ran.left_out |= {name: why.reason for name, why in judged.items()}
         gone = [arm for arm in alive if arm.strategy.name in judged]
         _mark(runs, gone)
@@ -85,6 +86,16 @@ def _judge(
                 judged[one.name] = why
     _write(_file(study), share, judged)
     return judged
+
+
+def _tell(runs: Runs, alive: Sequence[ArmPlan], judged: dict[str, LeftOut], share: float) -> None:
+    """Say where the arms stand, and which go no further: a long run is silent otherwise."""
+    standing = [one for arm in alive if (one := _standing(runs, arm)).correct is not None]
+    if standing:
+        told = ", ".join(f"{one.name} {one.accuracy:.1%}" for one in standing)
+        runs.listener.on_stage(f"the race at {share:.0%}: {told}")
+    for name, why in judged.items():
+        runs.listener.on_stage(f"  {name}: {why.reason}")
 
 
 def _guessing(study: Study) -> float:
