@@ -176,11 +176,12 @@ def standing(arm: Arm, share: float, *, scouts: bool = True) -> Standing:
     """The arm as a race sees it at this share of its steps; at the first rung by its scout."""
     if not share or not arm.curve:
         return Standing(arm.strategy, float("inf"), arm.steps, arm.scratch)
-    if scouts and share <= RUNGS[0]:
+    scouting = scouts and share <= RUNGS[0]
+    if scouting:
         share = scout_share(scratch=arm.scratch)
     last = arm.at(share) if arm.trains else len(arm.curve) - 1
     points, right = arm.curve[: last + 1], arm.answers[last : last + 1]
-    if scouts and arm.scout and share <= scout_share(scratch=arm.scratch):
+    if scouting and arm.scout:
         points, right = arm.scout, arm.scout_answers[-1:]
     return Standing(
         name=arm.strategy,

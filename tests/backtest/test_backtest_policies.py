@@ -145,7 +145,10 @@ def test_a_scout_is_all_that_an_arm_costs_that_goes_no_further() -> None:
     # It is judged by what it showed, and no longer once its rate is chosen.
     assert policies.standing(other, 0.1).accuracy == 0
     assert policies.standing(other, 0.1, scouts=False).accuracy > 0
-    assert policies.standing(other, 1 / 3).accuracy > 0
+    assert policies.standing(other, 0.2).accuracy > 0
+    slow = scratch.model_copy(update={"scout": scout, "scout_answers": wrong})
+    assert policies.standing(slow, 0.1).accuracy == 0
+    assert policies.standing(slow, 0.2).accuracy > 0
 
 
 def test_a_race_without_scratch_neither_runs_nor_chooses_it() -> None:

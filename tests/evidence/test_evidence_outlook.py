@@ -131,6 +131,17 @@ def test_labels_are_saved_where_frozen_features_need_fewer(tmp_path: Path) -> No
     assert found.data_worth is not None
     assert found.data_worth.state == "measured"
     assert found.data_worth.matching == pytest.approx(200, rel=0.15)
+    # What scratch has after a part of its run is not what all images are worth to it.
+    for state in ("pruned", "unfinished"):
+        cut = tmp_path / state
+        write_arm(cut, "linear", "pretrained", 0.1)
+        write_arm(
+            cut, "scratch", "random", 0.2, errors=falling(0.15), state=state, planned_steps=750
+        )
+        write_profile(cut, {100: 0.3, 200: 0.2, 400: 0.14, 800: 0.1})
+        partly = look(cut, "linear", "scratch")
+        assert partly is not None
+        assert partly.data_worth is None
     write_profile(tmp_path, {100: 0.3, 400: 0.1}, looked_at=400)  # not all that scratch had
     found = look(tmp_path, "linear", "scratch")
     assert found is not None

@@ -15,8 +15,9 @@ from headstart.evidence.fitting import Curve
 from headstart.execution import trial_folder
 from headstart.records import CurvePoint, read_trials
 from headstart.strategies.defaults import DEFAULT_FACTOR
-from headstart.study import Listener, conduct, runs
+from headstart.study import Listener, conduct, plan, runs
 from headstart.study.question import Question
+from headstart.study.race import racing_arms
 from headstart.verdict import racing
 
 ASKED = {
@@ -123,6 +124,23 @@ def test_a_run_at_the_default_rate_is_no_result_where_the_sweep_chose_another(
         assert scout.key not in found["trials"]
         assert found["sweep_cost"]["steps"] > scout.ledger.steps > 0
     assert without_times(ask(pictures, tmp_path / "study")) == without_times(answer)
+
+
+def test_an_arm_alone_has_nobody_to_race(pictures: Path, tmp_path: Path) -> None:
+    study = plan.prepare(Question(data=str(pictures), race=True, **ASKED), tmp_path / "study")
+    arms = study.resolved.arms
+    assert [arm.strategy.name for arm in racing_arms(study, arms)] == ["fine-tune", "scratch"]
+    assert racing_arms(study, arms[1:2]) == []
+
+
+def test_a_scout_that_would_be_most_of_the_run_is_left_to_the_sweep(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MOST_SCOUTED", 0.01)
+    answer = ask(pictures, tmp_path / "study")
+    records = read_trials(tmp_path / "study")
+    assert {r.role for r in records} == {"trial", "sweep"}
+    assert {arm["state"] for arm in answer["arms"]} <= {"done", "pruned"}
 
 
 def test_a_race_is_run_where_there_is_a_budget_or_where_it_is_asked_for() -> None:

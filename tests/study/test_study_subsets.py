@@ -19,6 +19,7 @@ from headstart.study import ArmPlan, Question, parse_sizes, plan
 from headstart.study.plan import RESERVE
 from headstart.study.spending import Spending
 from headstart.study.subsets import MINIMUM_UNIT, draw_subsets, plan_subsets
+from headstart.study.tuning import _is_done
 
 
 def setting_of(images: int, classes: int = 4, batch: int = 32) -> Any:
@@ -100,9 +101,7 @@ def test_the_whole_study_fits_the_budget(budget: float, images: int, tuning: boo
     costs = costs_of(0.4, 0.003, images, 32)
     asked = Question(data="x", budget_seconds=budget, sizes=[0.1, 0.5], tuning_study=tuning)
     setting = setting_of(images)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "measure_costs", lambda *_: costs)
-        arms, seeds = plan._plan(asked, setting, choose(NAMES, STAGES), {})
+    arms, seeds = plan._plan(asked, setting, choose(NAMES, STAGES), {}, costs, 0.0)
     kept = [one for one in arms if one.state is None]
     trained = [one for one in kept if one.strategy.trains]
     if not trained:
@@ -113,6 +112,13 @@ def test_the_whole_study_fits_the_budget(budget: float, images: int, tuning: boo
     assert spending.total(strategies, unit, seeds) > costs.total(strategies, unit, seeds)
     subsets = plan_subsets(asked, setting, arms)
     assert all(one.unit <= unit for subset in subsets for one in subset.arms)
+
+
+def test_an_arm_that_the_plan_left_out_has_no_rate_to_compare() -> None:
+    [strategy] = choose(["scratch"], STAGES)
+    left = ArmPlan(strategy=strategy, seeds=[], unit=0, state="pruned", note="not run")
+    unused: Any = None
+    assert not _is_done(unused, left)
 
 
 def test_every_arm_is_trained_at_the_same_rates_beside_its_own() -> None:

@@ -154,6 +154,17 @@ def test_an_unfinished_arm_may_be_chosen_but_it_is_said(arm: Arm) -> None:
     assert any("fine-tune is unfinished, judged by 1 seed" in one for one in verdict.reasons)
 
 
+def test_an_arm_that_was_cut_off_is_compared_and_never_chosen(arm: Arm) -> None:
+    """A race that is stopped leaves arms with answers, and costs, from part of the way."""
+    cut = arm("fine-tune", 149, flops=1.0, steps=30, planned_steps=300, state="unfinished")
+    verdict = decide([arm("linear", 100), arm("partial", 120, flops=DEAR), cut])
+    assert verdict.choice == "partial"
+    assert "fine-tune" not in verdict.tied
+    assert {"linear", "partial", "fine-tune"} == {n for p in verdict.pairs for n in (p.a, p.b)}
+    assert decide([cut]).choice is None
+    assert decide([cut, arm("frozen-random", 60)]).choice == "frozen-random"
+
+
 def test_scratch_can_win(arm: Arm) -> None:
     scratch = arm("scratch", 140, flops=DEAR, steps=900, still_rising=True, steps_multiple=3.0)
     verdict = decide([arm("linear", 90), scratch])

@@ -54,7 +54,7 @@ class ArmEvidence:
     start: float | None = None  # mean over seeds of `curves.start`
     slope: float | None = None  # mean over seeds of `curves.slope`
     asymptote: Estimate | None = None
-    sweep_cost: Ledger | None = None  # all the short runs that chose the rate; None without any
+    sweep_cost: Ledger | None = None  # all runs that only led to the rate; None without any
     still_rising: bool = False  # in any seed
     planned_steps: int = 0  # 0 where the head is solved
     steps_multiple: float | None = None  # steps over fine-tune's; None where either has none

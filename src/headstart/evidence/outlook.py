@@ -53,7 +53,8 @@ def outlook(
     assert best.predictions is not None
     labels = best.predictions.labels
     chance = 1 - float(np.bincount(labels).max()) / len(labels)
-    ended = own.state != "pruned"  # what a race left out says when it catches up, not how it ends
+    # A curve that was cut off says when it catches up, not how it ends.
+    ended = own.state == "done" or own.cost.steps >= own.planned_steps
     whole = [arm for arm in loaded if arm.strategy == "fine-tune" and ended]
     return Outlook(
         scratch=own.strategy,

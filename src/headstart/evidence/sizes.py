@@ -12,6 +12,7 @@ import numpy as np
 
 from headstart.evidence.arms import FINE_TUNE, ArmEvidence
 from headstart.evidence.breakdown import SURE, Breakdown
+from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.data_worth import (
     PER_CLASS,
     DataWorth,
@@ -103,6 +104,7 @@ def sizes(study: Path, subsets: Sequence[Subset], *, delta: float, seed: int = 0
             answers[best["scratch"]],
             classes=classes,
             chance=1 - float(np.bincount(labels).max()) / len(labels),
+            widening=CALIBRATION.data_worth_widening,
             seed=seed,
         )
     return Sizes(

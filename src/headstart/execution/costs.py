@@ -52,6 +52,7 @@ class Costs:
     judging: float = 0.0  # everything after the last run, the page included
     read: float = 0.0  # an image, from its file to pixels: once
     engine: float = 1.0  # x the rate of `forward` at which codes are computed
+    scouts: bool = False  # whether arms begin at the default rate, before their sweep
 
     def arm(self, strategy: Strategy, unit: int, seeds: int) -> float:
         """Seconds for all of an arm's runs: the rate sweep, then one for each seed.
@@ -59,7 +60,11 @@ class Costs:
         Codes of the pretrained network, and a head on them, are not in it: arms share those.
         """
         sweeps = len(defaults.SWEEP) if strategy.trains else 0
-        return self.ran(strategy, unit, sweeps, [strategy.steps * unit] * seeds)
+        whole = float(strategy.steps * unit)
+        runs = [whole] * seeds
+        if self.scouts and strategy.trains and seeds:  # lost where the sweep chooses another rate
+            runs.append(defaults.scout_share(scratch=strategy.from_scratch) * whole)
+        return self.ran(strategy, unit, sweeps, runs)
 
     def ran(self, strategy: Strategy, unit: int, sweeps: int, runs: Sequence[float]) -> float:
         """The same for so many runs of the sweep, and a run of each number of steps in `runs`."""

@@ -79,7 +79,7 @@ class Strategy(BaseModel):
     @property
     def from_scratch(self) -> bool:
         """Whether it learns and all of it begins at random."""
-        return self.trains and self.starts == {"random"}
+        return self.trains and self.starts == {"random"} and not self.sources
 
     @property
     def sources(self) -> tuple[str, ...]:

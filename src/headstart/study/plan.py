@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +199,8 @@ def _costs(
             return None, f"timing steps would be a large part of a phase of {unit}"
     listener.on_stage("timing a few steps of each arm")
     timed = [_timed(s) for s in strategies]
-    return measure_costs(setting, timed, most, engine.times_torch), None
+    costs = measure_costs(setting, timed, most, engine.times_torch)
+    return replace(costs, scouts=asked.races), None
 
 
 def _plan(

@@ -12,6 +12,7 @@ import numpy as np
 from headstart.evidence.fitting import Curve
 from headstart.execution import planned_flops
 from headstart.records import read_curve, read_predictions, write_json, write_trial
+from headstart.strategies import CONTROL
 from headstart.study.plan import Study
 from headstart.study.question import ArmPlan
 from headstart.study.runs import Runs
@@ -26,7 +27,7 @@ def racing_arms(study: Study, arms: Sequence[ArmPlan]) -> list[ArmPlan]:
 
     Nor one that begins with another's: both belong to an experiment that is wanted whole.
     """
-    if not study.asked.races:
+    if not study.asked.races or sum(arm.strategy.name != CONTROL for arm in arms) < 2:
         return []
     begun_with = {source for arm in arms for source in arm.strategy.sources}
     return [
@@ -77,15 +78,22 @@ def _judge(
     study = runs.study
     field = [_standing(runs, arm) for arm in arms]
     names = {arm.strategy.name for arm in alive}
+    ended = {arm.strategy.name for arm in alive if _has_ended(runs, arm)}
     judged = {}
     delta, seed = study.asked.delta, study.asked.seed
     for one in field:
-        if one.name in names and not (one.taken and one.taken >= one.steps):
+        if one.name in names and one.name not in ended:
             why = left_out(one, field, delta=delta, guessing=_guessing(study), seed=seed)
             if why is not None:
                 judged[one.name] = why
     _write(_file(study), share, judged)
     return judged
+
+
+def _has_ended(runs: Runs, arm: ArmPlan) -> bool:
+    """Whether it took its last step, which may be sooner than planned, or failed."""
+    found = runs.record(arm, arm.seeds[0])
+    return found is not None and found[0].state in ("done", "failed")
 
 
 def _tell(runs: Runs, alive: Sequence[ArmPlan], judged: dict[str, LeftOut], share: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headstart.execution import Trial, run, trial_folder
+from headstart.execution.trial import recipe
 from headstart.records import TrialRecord, read_curve, read_trial, read_trials, write_trial
 from headstart.records_probe import read_probe_record
 from headstart.strategies import Strategy, defaults
@@ -16,7 +17,9 @@ from headstart.study.listener import Listener
 from headstart.study.plan import Study, sweep_trials
 from headstart.study.question import ArmPlan
 from headstart.training import Hooks, PausedError, StoppedError, checkpoint
+from headstart.verdict.racing import RUNGS
 
+MOST_SCOUTED = 0.4  # of a run: where its first evaluation comes later, it has no scout
 OVERRUN = 1.1  # x the budget that a run may be expected to end at before it is not begun
 
 
@@ -53,8 +56,15 @@ class Runs:
         """Run a first part of an arm at the default rate; False where it cannot begin.
 
         A race judges by that whether its sweep is worth its time. Where the sweep then chooses the
-        default rate, the run goes on from there.
+        default rate, the run goes on from there. Where evaluations are so far apart that it would
+        be most of the run, the sweep comes first.
         """
+        untuned = self._untuned(arm, seed)
+        if untuned is None:
+            return False
+        every = recipe(untuned, self.study.setting).evaluate_every
+        if every > MOST_SCOUTED * arm.strategy.steps * arm.unit:
+            return self.to(arm, seed, RUNGS[0])
         share = defaults.scout_share(scratch=arm.strategy.from_scratch)
         return self.to(arm, seed, share, tuned=False)
 

@@ -41,7 +41,7 @@ def _factor(runs: Runs, arm: ArmPlan) -> float | None:
 
 def _is_done(runs: Runs, arm: ArmPlan) -> bool:
     """Whether the arm learned at the rate of its sweep, to the end."""
-    if not other_ways(arm.strategy):
+    if arm.state is not None or not other_ways(arm.strategy):
         return False
     found = runs.record(arm, arm.seeds[0])
     return found is not None and found[0].state == "done"

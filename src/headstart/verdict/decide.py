@@ -50,7 +50,8 @@ def decide(
     """Choose an arm.
 
     Candidates are the arms with predictions that are done, or unfinished with at least one seed
-    (which is said). The control, frozen-random, is only chosen where there is nothing else.
+    (which is said). One that was cut off before its last step is compared and never chosen. The
+    control, frozen-random, is only chosen where there is nothing else.
 
     Two rules say when an arm is good enough, and the cheapest arm that either one admits is
     chosen:
@@ -83,13 +84,14 @@ def decide(
         for arm in arms
         if arm.correct is not None and arm.state in ("done", "unfinished")
     ]
-    if not judged:
+    if all(one.cut_off for one in judged):
         nothing = Decision(arms, [], None, None, [], {}, None, [], None, delta)
         return _verdict(nothing)
     # The control is the last column, so that the candidates are the first ones.
     judged = sorted(judged, key=lambda one: (one.name == CONTROL, one.arm.cost.flops))
     control = judged[-1] if judged[-1].name == CONTROL else None
-    candidates = judged[:-1] if control and len(judged) > 1 else judged
+    others = [one for one in judged if one is not control]
+    candidates = others if _choosable(others) else judged
 
     accuracies = granted_bootstrap([one.correct for one in judged], draws, seed)
     best_of_all = accuracies[:, : len(candidates)].max(axis=1)
@@ -103,7 +105,7 @@ def decide(
         arms=arms,
         candidates=candidates,
         choice=None,
-        best=max(candidates, key=lambda one: one.value),
+        best=max(_choosable(candidates), key=lambda one: one.value),
         tied=[],
         confidence=None,
         shortfalls=_shortfalls(candidates, accuracies, spread),
@@ -118,19 +120,25 @@ def _choose(decision: Decision, close: dict[str, float]) -> Decision:
     """Fill in the tied arms, the choice and its confidence; `close` holds P(close enough)."""
     best = decision.best
     assert best is not None
-    tied = [one for one in decision.candidates if one is best or decision.pair(best, one).tied]
+    known = _choosable(decision.candidates)
+    tied = [one for one in known if one is best or decision.pair(best, one).tied]
     cheap = [one for one in tied if decision.shortfalls[one.name] <= decision.delta + ROUNDING]
-    admitted = [one for one in decision.candidates if one in cheap or close[one.name] >= SURE]
+    admitted = [one for one in known if one in cheap or close[one.name] >= SURE]
     choice = _most_accurate_of_the_cheapest(admitted)
     confidence = close[choice.name] if len(decision.candidates) > 1 else None
     return replace(decision, choice=choice, tied=tied, confidence=confidence)
+
+
+def _choosable(candidates: Sequence[Judged]) -> list[Judged]:
+    return [one for one in candidates if not one.cut_off]
 
 
 def _shortfalls(
     candidates: Sequence[Judged], accuracies: npt.NDArray[np.float64], spread: float
 ) -> dict[str, float]:
     """What taking each arm instead of the most accurate one is expected to lose."""
-    best = max(range(len(candidates)), key=lambda column: candidates[column].value)
+    leading = max(_choosable(candidates), key=lambda one: one.value)
+    best = next(i for i, one in enumerate(candidates) if one is leading)
     found = {}
     for column, one in enumerate(candidates):
         variance = float(np.var(accuracies[:, best] - accuracies[:, column]))

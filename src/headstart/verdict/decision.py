@@ -53,8 +53,12 @@ class Judged:
     @property
     def open_ended(self) -> bool:
         """Whether more steps were left to show more: no verdict may be passed against it."""
-        stopped = self.arm.state == "unfinished" and self.arm.cost.steps < self.arm.planned_steps
-        return self.arm.still_rising or stopped
+        return self.arm.still_rising or self.cut_off
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it was stopped before its last step: what it has is not what it would give."""
+        return self.arm.state == "unfinished" and self.arm.cost.steps < self.arm.planned_steps
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.probe import ENOUGH, FEW, HIGH, MANY, NO_LIFT
 from headstart.evidence.statistics import Estimate
-from headstart.strategies import SOLVED
+from headstart.strategies import CONTROL, SOLVED
 from headstart.verdict.quadrant import SOURCE as CS231N
 from headstart.verdict.quadrant import quadrant
 from headstart.verdict.rules_measured import Measurements, Reason, accuracy
@@ -82,7 +82,9 @@ def folklore(m: Measurements) -> Reason | None:
 def scratch_wins(m: Measurements) -> Reason | None:
     """The custom to start from pretrained weights, contradicted."""
     choice = m.choice
-    others = m.best([a.strategy for a in m.arms if a.strategy not in SCRATCH])
+    others = m.best(
+        [a.strategy for a in m.arms if a.state == "done" and a.strategy not in (*SCRATCH, CONTROL)]
+    )
     if choice is None or choice.strategy not in SCRATCH or others is None or m.tied(others):
         return None
     said = "Against custom, pretrained weights do not pay here"
@@ -98,7 +100,7 @@ def weights_anyway(m: Measurements) -> Reason | None:
     brief = f"Start from pretrained weights, though {enough} may do without"
     source = f"{CS231N}; {HE}"
     scratch, choice = m.best(SCRATCH), m.choice
-    if scratch is None:
+    if scratch is None or scratch.state != "done":
         return Reason(
             f"{enough} may be enough to train from scratch; start from the pretrained weights even "
             "so: in practice that is often still better, and sooner there",
