@@ -19,7 +19,6 @@ from headstart.evidence.ledger import Spent
 from headstart.evidence.similarity import Band
 from headstart.strategies import CONTROL, SOLVED
 from headstart.strategies.defaults import scout_share
-from headstart.study.plan import WITHOUT_BUDGET
 from headstart.verdict.decide import Verdict, decide
 from headstart.verdict.quadrant import LARGE, quadrant
 from headstart.verdict.racing import HOPELESS, RUNGS, Standing, left_out
@@ -153,7 +152,7 @@ class Headstart:
             ]
             own = next(one for one in field_ if one.name == arm.strategy)
             if not race.patient:
-                own = replace(own, scratch=False, horizon=own.steps)
+                own = replace(own, scratch=own.correct is None)
             done = bool(own.taken) and own.taken >= own.steps
             guessing = 1 - self.cell.commonest
             why = (
@@ -188,7 +187,6 @@ def standing(arm: Arm, share: float, *, scouts: bool = True) -> Standing:
         flops=arm.planned_flops,
         steps=arm.steps,
         scratch=arm.scratch,
-        horizon=round(arm.steps * (WITHOUT_BUDGET if arm.scratch else 1)),
         taken=points[-1].step,
         curve=Curve([p.step for p in points], [1 - p.accuracy for p in points]),
         correct=right,

@@ -131,7 +131,6 @@ def _standing(runs: Runs, arm: ArmPlan) -> Standing:
         name=strategy.name,
         flops=planned_flops(trial, setting) if strategy.trains else record.ledger.flops,
         steps=steps,
-        horizon=round(steps * setting.extension_limit) if scratch else steps,
         scratch=scratch,
         taken=points[-1].step,
         curve=Curve([p.step for p in points], [1 - p.accuracy for p in points]),

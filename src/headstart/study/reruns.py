@@ -57,10 +57,7 @@ class Reruns:
         return self.study.folder / VERIFICATION
 
     def to_its_end(self, begun: TrialRecord) -> Left:
-        """A run that a race left out, from where it stood; the study's own record stays.
-
-        Training from scratch was left out by what it may reach extended, so it is extended.
-        """
+        """A run that a race left out, from where it stood; the study's own record stays."""
         arm, trial = self._planned(begun)
         here, there = (trial_folder(r, begun.key) for r in (self.study.folder, self.folder))
         if not there.exists():
@@ -69,7 +66,7 @@ class Reruns:
                     if (here / name).exists():
                         (new / name).parent.mkdir(exist_ok=True)
                         shutil.copyfile(here / name, new / name)
-        return self._run(arm, trial, "to its end", extend=arm.strategy.from_scratch)
+        return self._run(arm, trial, "to its end")
 
     def to_step(self, begun: TrialRecord, step: int, goal: float) -> tuple[Left, Approach | None]:
         """The same run as the study's, at full rate until `step`: when it was first at `goal`.
@@ -125,7 +122,7 @@ class Reruns:
         assert trial is not None  # it was run before
         return arm, replace(trial, rate_factor=begun.rate_factor)
 
-    def _run(self, arm: ArmPlan, trial: Trial, what: str, *, extend: bool = False) -> Left:
+    def _run(self, arm: ArmPlan, trial: Trial, what: str) -> Left:
         listener = self.listener
         if listener.stop_requested():
             raise StoppedError
@@ -133,7 +130,7 @@ class Reruns:
         hooks = Hooks(
             on_point=listener.on_point,
             on_step=listener.on_step,
-            may_extend=lambda _: extend,
+            may_extend=lambda _: False,  # to what was planned, or foretold, and no further
             stop_requested=listener.stop_requested,
         )
         record = run(trial, self.study.setting, self.folder, hooks)

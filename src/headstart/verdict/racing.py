@@ -20,6 +20,7 @@ RUNGS = (
     0.5,
     0.7,
 )  # of its steps: where an arm may be left out
+OUT_OF_QUESTION = 0.05  # chance of being near the best below which no further seed is run
 HOPELESS = CALIBRATION.hopeless  # chance of mattering below which an arm is left out
 
 
@@ -31,7 +32,6 @@ class Standing:
     flops: float  # of its whole run
     steps: int  # of its whole run; 0 where a head is solved
     scratch: bool = False  # all of it begins at random
-    horizon: int = 0  # steps after which it is judged: with all that it may be extended by
     taken: int = 0  # steps until now
     curve: Curve | None = None  # errors until now, step 0 among them
     correct: Correct | None = None  # [1, n] present answers; None before it has begun
@@ -66,10 +66,9 @@ def left_out(
     It does where the chance that it matters is under `hopeless`. An arm matters that would be
     chosen: one that is dearer than the most accurate of the others if it ends over `delta` better;
     a cheaper one if it ends within `delta`. Training from scratch is judged in its favour: it
-    matters if it comes within `delta`, whatever it costs, because when it catches up is what is
-    asked, and it is given all the steps that it might be extended by; so it always begins. Plain
-    successive halving would leave it out for having begun behind. `guessing` is the error of the
-    commonest class.
+    matters if it comes within `delta`, whatever it costs, and it always begins, because when it
+    catches up is what is asked. Plain successive halving would leave it out for having begun
+    behind. `guessing` is the error of the commonest class.
     """
     others = [
         one for one in field if one.name not in (arm.name, CONTROL) and one.correct is not None
@@ -82,16 +81,16 @@ def left_out(
         return None if arm.scratch else _not_begun(best, delta, hopeless, seed)
     dearer = arm.flops > best.flops and not arm.scratch
     margin = delta if dearer else -delta
-    end = max(arm.steps, arm.horizon)
-    p = chance_to_exceed(arm.curve, end, arm.correct, best.correct, margin, guessing, seed=seed)
+    p = chance_to_exceed(
+        arm.curve, arm.steps, arm.correct, best.correct, margin, guessing, seed=seed
+    )
     if p is None or p >= hopeless:
         return None
     goal = f"end more than {points(delta)} above" if dearer else f"come within {points(delta)} of"
-    when = f" by step {end}" if end > arm.steps else ""
     return LeftOut(
         p,
         f"left out after {arm.taken} of {arm.steps} steps at {percent(arm.accuracy)}%: it "
-        f"would {goal} {best.name} ({percent(best.accuracy)}%){when} with a chance of {chance(p)}",
+        f"would {goal} {best.name} ({percent(best.accuracy)}%) with a chance of {chance(p)}",
         best.accuracy + margin,
     )
 
@@ -106,7 +105,7 @@ def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -
         return set()
     accuracies = granted_bootstrap(answers, seed=seed)
     close = (accuracies >= accuracies.max(axis=1, keepdims=True) - delta).mean(axis=0)
-    return {one.name for one, p in zip(field, close, strict=True) if p >= HOPELESS}
+    return {one.name for one, p in zip(field, close, strict=True) if p >= OUT_OF_QUESTION}
 
 
 def _not_begun(best: Standing, delta: float, hopeless: float, seed: int) -> LeftOut | None:
