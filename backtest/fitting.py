@@ -14,7 +14,8 @@ from backtest.figures import Row
 from backtest.forecasts import Foretold
 from headstart.evidence.forecast import conformal_factor
 
-HOPELESS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)  # chances below which an arm may be left out
+# Chances below which an arm may be left out. One in three is no small chance, whatever they save.
+HOPELESS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.1)  # of true differences: see `verdict.decide`
 NO_WORSE = 0.1  # points of mean regret that are no reason to spend more
 
