@@ -17,6 +17,7 @@ from headstart.evidence.forecast import conformal_factor
 # Chances below which an arm may be left out. One in three is no small chance, whatever they save.
 HOPELESS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.1)  # of true differences: see `verdict.decide`
+ASSUMED_SPREAD = 0.03
 NO_WORSE = 0.1  # points of mean regret that are no reason to spend more
 
 # Each from always to never. Images a class:
@@ -61,11 +62,22 @@ def widening(found: Iterable[Foretold]) -> float:
 
 
 def own(options: Mapping[Own, Sequence[Row]]) -> Own:
-    """The numbers that take least compute among those that are no worse than the best."""
+    """The numbers that take least compute among those that are no worse than the best.
+
+    Of spreads that make no difference the one nearest to what was assumed before the grid.
+    """
     regret = {o: float(np.mean([row.regret for row in rows])) for o, rows in options.items()}
     compute = {o: float(np.mean([row.compute for row in rows])) for o, rows in options.items()}
     good = [o for o in options if regret[o] <= min(regret.values()) + NO_WORSE]
-    return min(good, key=lambda o: (round(compute[o], 6), regret[o], o))
+    return min(
+        good,
+        key=lambda o: (
+            round(compute[o], 6),
+            round(regret[o], 6),
+            o[0],
+            abs(math.log(o[1] / ASSUMED_SPREAD)),
+        ),
+    )
 
 
 def cuts(rows: Mapping[Cuts, Sequence[Row]]) -> Cuts:

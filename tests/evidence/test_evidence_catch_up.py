@@ -162,8 +162,8 @@ def test_too_few_images_or_evaluations_say_how_many_it_takes() -> None:
     assert "1 validation image says" in str(one.reason)
     assert ask(power(0.0), images=49).needed == 50
     assert ask(power(0.0), images=50).needed is None
-    short = catch_up([curve(power(0.0)[:5], STEPS[:5])], answers(0.9), chance=CHANCE)
-    assert (short.state, short.needed) == ("withheld", 6)
+    short = catch_up([curve(power(0.0)[:4], STEPS[:4])], answers(0.9), chance=CHANCE)
+    assert (short.state, short.needed) == ("withheld", 5)
     assert catch_up([], answers(0.9), chance=CHANCE).state == "withheld"
     assert catch_up([Curve([0], [0.9])], answers(0.9), chance=CHANCE).state == "withheld"
     none = catch_up([curve(power(0.0))], answers(0.9, 0), chance=CHANCE)

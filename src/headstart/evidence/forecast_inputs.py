@@ -22,7 +22,7 @@ from headstart.evidence.statistics import Correct, paired_bootstrap
 BOOTSTRAPS = 200
 DRAWS = 5  # curves for each bootstrap
 LEAST_IMAGES = 50
-LEAST_TIMES = 6  # evaluations; a curve has three parameters and noise
+LEAST_TIMES = 5  # evaluations; a curve has three parameters and noise
 SIGNIFICANT = 2.0  # standard errors
 NOTICEABLE = 0.01  # of error: less is neither learning nor getting worse
 ROUGH = 4.0  # times the binomial variance, and
