@@ -70,7 +70,10 @@ def test_arms_that_cannot_matter_go_no_further_and_say_why(
     assert ask(pictures, tmp_path / "study") == before
 
 
-def test_a_race_that_was_stopped_ends_as_one_that_was_not(pictures: Path, tmp_path: Path) -> None:
+def test_a_race_that_was_stopped_ends_as_one_that_was_not(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(racing, "chance_to_exceed", lambda *_, **__: 0.9)
     whole = ask(pictures, tmp_path / "whole")
     assert {arm["state"] for arm in whole["arms"]} <= {"done", "pruned"}
     points = 0
@@ -114,6 +117,7 @@ def test_a_run_at_the_default_rate_is_no_result_where_the_sweep_chose_another(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "best_factor", lambda _: 3.0)
+    monkeypatch.setattr(racing, "chance_to_exceed", lambda *_, **__: 0.9)
     answer = ask(pictures, tmp_path / "study")
     scouts = {r.strategy: r for r in read_trials(tmp_path / "study") if r.role == "scout"}
     assert scouts.keys() == {"fine-tune", "scratch"}
@@ -137,6 +141,7 @@ def test_a_scout_that_would_be_most_of_the_run_is_left_to_the_sweep(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "MOST_SCOUTED", 0.01)
+    monkeypatch.setattr(racing, "chance_to_exceed", lambda *_, **__: 0.9)
     answer = ask(pictures, tmp_path / "study")
     records = read_trials(tmp_path / "study")
     assert {r.role for r in records} == {"trial", "sweep"}
