@@ -77,6 +77,7 @@ def test_where_nearly_all_is_right_nothing_could_be_better() -> None:
     assert chance_of_room(answers(0.0, 50), DELTA) > 0.05  # too few images to say so
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 1 / 3])
 def test_arms_that_get_there_are_seldom_left_out(share: float) -> None:
     """Of curves as the priors have them, with the evaluations that a race sees."""
