@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     worker = commands.add_parser("worker", help="one of its processes")
     pack = commands.add_parser("pack", help="write the finished cells into the table")
     for command in (whole, worker, pack):
-        command.add_argument("--work", type=Path, default=HERE / "work", help="its folder")
+        command.add_argument("--work", type=Path, default=HERE / "progress", help="its folder")
     for command in (whole, worker):
         command.add_argument("--weights", type=Path, default=SHARED / "weights")
     return parser.parse_args()

@@ -193,12 +193,12 @@ def _changed(found: Table) -> str:
     return f"## With one thing changed\n\n{text}\n\n{table}"
 
 
-def _side_by_side(head: str, policies: Mapping[str, Sequence[Row]]) -> str:
+def _side_by_side(head: str, judged: Mapping[str, Sequence[Row]]) -> str:
     lines = [
         f"| {head} | mean regret, points | worst decile | within 1 point | compute |",
         "|---|---|---|---|---|",
     ]
-    for name, rows in policies.items():
+    for name, rows in judged.items():
         sets = [row.data for row in rows]
         regret = [row.regret for row in rows]
         cells = [

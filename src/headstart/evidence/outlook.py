@@ -15,6 +15,7 @@ from headstart.evidence.catch_up import catch_up
 from headstart.evidence.data_worth import DataWorth, data_worth
 from headstart.evidence.fitting import Curve
 from headstart.evidence.forecast import Forecast
+from headstart.evidence.statistics import error_of_guessing
 from headstart.records import CurvePoint, read_curve, read_trial
 from headstart.records_probe import read_probe
 from headstart.strategies import CONTROL
@@ -52,7 +53,7 @@ def outlook(
     assert best.correct is not None
     assert best.predictions is not None
     labels = best.predictions.labels
-    chance = 1 - float(np.bincount(labels).max()) / len(labels)
+    chance = error_of_guessing(labels)
     # A curve that was cut off says when it catches up, not how it ends.
     ended = own.state == "done" or own.cost.steps >= own.planned_steps
     whole = [arm for arm in loaded if arm.strategy == "fine-tune" and ended]

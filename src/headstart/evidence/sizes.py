@@ -25,7 +25,12 @@ from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import LEVEL, Withheld, probability
 from headstart.evidence.forecast_inputs import NOTICEABLE, enough
 from headstart.evidence.outlook import breakdown_of, mean_accuracy, starts
-from headstart.evidence.statistics import Correct, resolving_power, smoothed_discordance
+from headstart.evidence.statistics import (
+    Correct,
+    error_of_guessing,
+    resolving_power,
+    smoothed_discordance,
+)
 from headstart.strategies import CONTROL
 
 Kind = Literal["frozen", "pretrained", "scratch"]
@@ -103,7 +108,7 @@ def sizes(study: Path, subsets: Sequence[Subset], *, delta: float, seed: int = 0
             answers[of],
             answers[best["scratch"]],
             classes=classes,
-            chance=1 - float(np.bincount(labels).max()) / len(labels),
+            chance=error_of_guessing(labels),
             widening=CALIBRATION.data_worth_widening,
             seed=seed,
         )

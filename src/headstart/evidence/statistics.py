@@ -86,6 +86,11 @@ def smoothed_discordance(a: Correct, b: Correct) -> float:
     return (1 + n * discordance(a, b)) / (n + 2)
 
 
+def error_of_guessing(labels: npt.NDArray[np.int64]) -> float:
+    """The share of `labels` [n] that whoever always says their commonest class gets wrong."""
+    return 1 - float(np.bincount(labels).max()) / len(labels)
+
+
 def paired_bootstrap(
     correct: Sequence[Correct | npt.NDArray[np.float64]],
     draws: int = 2000,

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from headstart.evidence.fitting import Curve
+from headstart.evidence.statistics import error_of_guessing
 from headstart.execution import planned_flops
 from headstart.records import read_curve, read_predictions, write_json, write_trial
 from headstart.strategies import CONTROL
@@ -81,9 +80,10 @@ def _judge(
     ended = {arm.strategy.name for arm in alive if _has_ended(runs, arm)}
     judged = {}
     delta, seed = study.asked.delta, study.asked.seed
+    guessing = error_of_guessing(study.dataset.labels[study.splits.validation])
     for one in field:
         if one.name in names and one.name not in ended:
-            why = left_out(one, field, delta=delta, guessing=_guessing(study), seed=seed)
+            why = left_out(one, field, delta=delta, guessing=guessing, seed=seed)
             if why is not None:
                 judged[one.name] = why
     _write(_file(study), share, judged)
@@ -104,12 +104,6 @@ def _tell(runs: Runs, alive: Sequence[ArmPlan], judged: dict[str, LeftOut], shar
         runs.listener.on_stage(f"the race at {share:.0%}: {told}")
     for name, why in judged.items():
         runs.listener.on_stage(f"  {name}: {why.reason}")
-
-
-def _guessing(study: Study) -> float:
-    """The error on the validation images of who always says their commonest class."""
-    labels = study.dataset.labels[study.splits.validation]
-    return 1 - float(np.bincount(labels).max()) / len(labels)
 
 
 def _standing(runs: Runs, arm: ArmPlan) -> Standing:

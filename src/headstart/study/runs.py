@@ -84,7 +84,7 @@ class Runs:
         self.listener.on_arm(arm, " ".join(filter(None, (several, rate, part))))
         left = len(arm.seeds) - arm.seeds.index(seed) - 1
         try:
-            record = self.one(arm, trial, left, share)
+            record = self.run_trial(arm, trial, left, share)
         except PausedError:
             return True
         if record is not None and record.state == "done":
@@ -156,13 +156,15 @@ class Runs:
         records = []
         for trial in sweep_trials(arm, begun):
             self.listener.on_arm(arm, f"rate x {trial.rate_factor:.2g}")
-            record = self.one(arm, trial, len(arm.seeds))
+            record = self.run_trial(arm, trial, len(arm.seeds))
             if record is None:  # rule 3: no arm is tuned on fewer runs than another
                 return None
             records.append(record)
         return records
 
-    def one(self, arm: ArmPlan, trial: Trial, left: int, share: float = 1.0) -> TrialRecord | None:
+    def run_trial(
+        self, arm: ArmPlan, trial: Trial, left: int, share: float = 1.0
+    ) -> TrialRecord | None:
         """Run one trial, unless the budget is spent; `left` more of this arm's runs will follow."""
         study, listener = self.study, self.listener
         key = trial.key(study.setting.protocol)

@@ -31,7 +31,7 @@ def run_tuning(runs: Runs, arms: Sequence[ArmPlan]) -> None:
                 assert own is not None
                 runs.listener.on_arm(arm, f"tuning study, rate x {factor:.2g}, seed {seed}")
                 other = replace(own, rate_factor=factor, role="tuning")
-                apart.one(arm, other, len(seeds) - seeds.index(seed) - 1)
+                apart.run_trial(arm, other, len(seeds) - seeds.index(seed) - 1)
 
 
 def _factor(runs: Runs, arm: ArmPlan) -> float | None:

@@ -39,20 +39,20 @@ def _catch_up(outlook: Outlook, found: Forecast, margin: str) -> str:
         return f"When {outlook.scratch} would come {goal} is not foretold: {found.reason}"
     if found.state == "reached":
         since = "" if found.value is None else f", since about step {found.value:,.0f}"
-        return f"{scratch} is {goal}{since} ({_p(found.p_reached)} sure)."
+        return f"{scratch} is {goal}{since} ({chance(found.p_reached)} sure)."
     end = f"{HORIZON:.0f} times the {found.run:,.0f} steps that it ran at full rate"
     if found.value is None:
         likely = 1 - (found.p_beyond or 0.0)
         return (
-            f"{scratch} has a chance of {_p(likely)} of coming {goal} within {end}; further than "
-            f"that is not foretold. {SAVES}"
+            f"{scratch} has a chance of {chance(likely)} of coming {goal} within {end}; further "
+            f"than that is not foretold. {SAVES}"
         )
     later = f"after {end}" if found.high is None else f"{found.high:,.0f}"
     sooner = "before" if found.low is None else f"{found.low:,.0f}"
     return (
         f"{scratch} would come {goal} after about {found.value:,.0f} steps ({LEVEL} interval "
-        f"{sooner} to {later}); the chance that it does not within {end} is {_p(found.p_beyond)}. "
-        f"{SAVES}"
+        f"{sooner} to {later}); the chance that it does not within {end} is "
+        f"{chance(found.p_beyond)}. {SAVES}"
     )
 
 
@@ -69,8 +69,8 @@ def labels_saved(found: DataWorth, arm: str = "frozen features") -> str:
         factor = found.images / found.smallest
         return (
             f"For {arm}, {found.smallest:,} labelled images are already enough to do as well as "
-            f"training from scratch on {found.images:,} ({_p(found.p_at_least)} sure): the weights "
-            f"are worth a factor of {factor:.1f} in labels, or more ({HERNANDEZ})."
+            f"training from scratch on {found.images:,} ({chance(found.p_at_least)} sure): the "
+            f"weights are worth a factor of {factor:.1f} in labels, or more ({HERNANDEZ})."
         )
     low = f"under {found.smallest:,}" if found.low is None else f"{found.low:,.0f}"
     high = f"over {found.images:,}" if found.high is None else f"{found.high:,.0f}"
@@ -100,7 +100,3 @@ def _overfitted(arms: Mapping[str, Overfitting]) -> str:
         "images went on falling. More steps will not help there; fewer weights to learn or more "
         f"images may ({PRECHELT})."
     )
-
-
-def _p(probability: float | None) -> str:
-    return "unknown" if probability is None else chance(probability)

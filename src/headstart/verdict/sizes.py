@@ -32,13 +32,13 @@ def _break_even(found: BreakEven) -> str:
     if found.state in ("first leads", "second leads"):
         ahead, behind = (first, second) if found.state == "first leads" else (second, first)
         p = found.p_beyond if found.state == "first leads" else found.p_before
-        return f"{ahead} leads {behind} everywhere {span} ({_p(p)} sure): no break-even there."
+        return f"{ahead} leads {behind} everywhere {span} ({chance(p)} sure): no break-even there."
     tied = ", ".join(f"{n:,}" for n in found.tied)
     apart = f" On {tied} images these validation images cannot tell the two apart." if tied else ""
     return (
         f"Whether {second} breaks even with {first} {span} is not sure: the chance is "
-        f"{_p(found.p_within)} that it does; {_p(found.p_before)} that it leads throughout, "
-        f"{_p(found.p_beyond)} that {first} does.{apart}"
+        f"{chance(found.p_within)} that it does; {chance(found.p_before)} that it leads "
+        f"throughout, {chance(found.p_beyond)} that {first} does.{apart}"
     )
 
 
@@ -91,7 +91,3 @@ def _missing(found: Sizes) -> Iterator[str]:
                 f"{'was' if len(missing) == 1 else 'were'} not run to the end, and "
                 f"{'is' if len(missing) == 1 else 'are'} left out there."
             )
-
-
-def _p(probability: float | None) -> str:
-    return "unknown" if probability is None else chance(probability)

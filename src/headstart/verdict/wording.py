@@ -98,8 +98,10 @@ def points(difference: float) -> str:
     return f"{text} point" if text == "1" else f"{text} points"
 
 
-def chance(probability: float) -> str:
-    """A probability in whole percent that never says 0% or 100%."""
+def chance(probability: float | None) -> str:
+    """A probability in whole percent that never says 0% or 100%; one that is None is unknown."""
+    if probability is None:
+        return "unknown"
     whole = round(100 * probability)
     if whole >= 100:
         return "over 99%"
