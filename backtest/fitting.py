@@ -14,9 +14,9 @@ from backtest.figures import Row
 from backtest.forecasts import Foretold
 from headstart.evidence.forecast import conformal_factor
 
-# Chances below which an arm may be left out. More than one in five is no small chance, whatever it
-# saves: at 0.3 scratch was left out on digits, where it comes within a point of the best.
-HOPELESS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2)
+# Chances below which an arm may be left out. More than three in ten is no small chance, whatever
+# it would save.
+HOPELESS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.1)  # of true differences: see `verdict.decide`
 ASSUMED_SPREAD = 0.03
 NO_WORSE = 0.1  # points of mean regret that are no reason to spend more

@@ -8,12 +8,13 @@ and what several arms share is paid for once: the codes of the pretrained networ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from backtest.cells import Arm, Cell
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.calibration import CALIBRATION
+from headstart.evidence.ends import Ends
 from headstart.evidence.fitting import Curve
 from headstart.evidence.ledger import Spent
 from headstart.evidence.similarity import Band
@@ -101,8 +102,8 @@ class Headstart:
     cell under several kinds of race.
     """
 
-    def __init__(self, cell: Cell):
-        self.cell = cell
+    def __init__(self, cell: Cell, ends: Ends = CALIBRATION.ends):
+        self.cell, self._ends = cell, ends
         self._chances: dict[Any, float | None] = {}
         self._verdicts: dict[tuple[frozenset[str], float], Verdict] = {}
 
@@ -151,14 +152,19 @@ class Headstart:
                 for one in self.cell.arms
             ]
             own = next(one for one in field_ if one.name == arm.strategy)
-            if not race.patient:
-                own = replace(own, scratch=own.correct is None)
             done = bool(own.taken) and own.taken >= own.steps
-            guessing = 1 - self.cell.commonest
             why = (
                 None
                 if done
-                else left_out(own, field_, delta=DELTA, guessing=guessing, hopeless=1.0)
+                else left_out(
+                    own,
+                    field_,
+                    delta=DELTA,
+                    guessing=1 - self.cell.commonest,
+                    hopeless=1.0,
+                    ends=self._ends,
+                    patient=race.patient,
+                )
             )
             self._chances[key] = None if why is None else why.probability
         return self._chances[key]

@@ -9,17 +9,18 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backtest import fitting, forecasts, policies
+from backtest import ends, fitting, forecasts, policies
 from backtest.cells import Cell, read_work
 from backtest.figures import Row, Truth, row, truths
 from backtest.packing import TABLE, read_table
 from backtest.policies import Headstart, Outcome, Race
-from headstart.evidence.calibration import FILE
+from headstart.evidence.calibration import CALIBRATION, FILE
+from headstart.evidence.ends import Ends
 from headstart.evidence.similarity import similarity
 from headstart.records import write_json
 from headstart.strategies import CONTROL
@@ -48,11 +49,19 @@ class Replayed:
     raced: dict[fitting.Own, Outcome]  # headstart, by its fitted numbers
     changed: dict[str, Outcome]  # headstart with one thing changed
     catch_ups: list[forecasts.Foretold]
+    ends: Sequence[ends.Sample]  # where its runs ended
+    chances: list[tuple[float, bool]]  # that the race says, and whether they came true
 
 
-def replay(cell: Cell) -> Replayed:
-    """What each policy makes of `cell`, and what is foretold there."""
-    headstart = Headstart(cell)
+def replay(
+    cell: Cell, known: Ends = CALIBRATION.ends, seen: Sequence[ends.Sample] = ()
+) -> Replayed:
+    """What each policy makes of `cell`, and what is foretold there.
+
+    headstart's race takes runs to end as `known` says, which is fitted to other data sets; `seen`
+    is where those of this cell did.
+    """
+    headstart = Headstart(cell, known)
     arms = [arm.strategy for arm in cell.arms if arm.strategy != CONTROL and arm.state == "done"]
     return Replayed(
         cell,
@@ -70,6 +79,8 @@ def replay(cell: Cell) -> Replayed:
         },
         changed={name: headstart(race) for name, race in CHANGED.items()},
         catch_ups=forecasts.catch_ups(cell),
+        ends=seen,
+        chances=ends.chances(cell, known),
     )
 
 
@@ -172,6 +183,7 @@ def calibration(found: Table) -> dict[str, Any]:
             "catch_up_widening": round(fitting.widening(found.catch_ups), 2),
             "data_worth_widening": round(fitting.widening(found.worths), 2),
             "spread": spread,
+            "ends": asdict(ends.fit(one for all_ in found.replayed for one in all_.ends)),
         },
     }
 
@@ -184,11 +196,11 @@ def score(cell: Cell) -> float | None:
 
 
 def replay_all(cells: Sequence[Cell], processes: int) -> list[Replayed]:
-    """Each cell, several at a time."""
-    if processes == 1:
-        return [replay(cell) for cell in cells]
+    """Each cell, several at a time; where runs end is fitted to the other data sets first."""
     with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(replay, cells, chunksize=4))
+        seen = list(pool.map(ends.samples, cells, chunksize=4))
+        known = ends.without_each([one for some in seen for one in some])
+        return list(pool.map(replay, cells, [known[c.data] for c in cells], seen, chunksize=4))
 
 
 def main() -> None:

@@ -89,6 +89,11 @@ def _of_choices(found: Table) -> list[Mark]:
             at_most=0.25,
         ),
         _mark("calibration error of P(best)", said, calibration_error, at_most=0.1),
+        _mark(
+            "calibration error of the race's chances",
+            [(one.cell.data, list(pair)) for one in found.replayed for pair in one.chances],
+            calibration_error, at_most=0.1,
+        ),
     ]  # fmt: skip
 
 

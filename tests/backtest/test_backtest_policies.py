@@ -9,6 +9,10 @@ from backtest.policies import Headstart, Race
 from backtest_simulated import ACCURACY, BATCH, FORWARD, STEP, TRAINING, simulated
 
 from backtest import policies
+from headstart.evidence.ends import Ends, Shrinkage
+
+OWN_WAY = Shrinkage(0, 0, 0, 0, noise=0.02, spread=1.0)  # whatever was fitted
+ENDS = Ends(OWN_WAY, OWN_WAY)
 
 
 def test_codes_of_the_pretrained_network_are_paid_for_once() -> None:
@@ -102,7 +106,7 @@ def test_successive_halving_leaves_out_what_began_behind() -> None:
 
 def test_headstart_lets_scratch_go_on_that_may_catch_up() -> None:
     slow = simulated(accuracies=ACCURACY | {"scratch": 0.95}, tau=0.6)
-    assert Headstart(slow)(Race(hopeless=0.05)).choice == "scratch"
+    assert Headstart(slow, ENDS)(Race(hopeless=0.05)).choice == "scratch"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +164,7 @@ def test_a_race_without_scratch_neither_runs_nor_chooses_it() -> None:
 
 def test_scratch_that_is_judged_as_the_others_must_promise_to_win() -> None:
     # It comes near fine-tuning, and at more compute cannot be chosen.
-    headstart = Headstart(simulated(accuracies=ACCURACY | {"scratch": 0.86}))
+    headstart = Headstart(simulated(accuracies=ACCURACY | {"scratch": 0.86}), ENDS)
     rungs = (0.1, 0.3, 0.5, 0.7)
     patient, hasty = (headstart(Race(rungs=rungs, patient=p, last=True)) for p in (True, False))
     assert patient.reached["scratch"] > hasty.reached["scratch"]

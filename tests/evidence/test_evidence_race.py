@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstart.evidence.ends import Shrinkage
 from headstart.evidence.fitting import Curve
-from headstart.evidence.race import chance_of_room, chance_to_exceed
+from headstart.evidence.race import chance_of_room, chance_to_exceed, look
 
 IMAGES, DELTA, GUESSING = 1000, 0.01, 0.9
 STEPS = [0.0, 20, 40, 60, 80, 100]
+OWN_WAY = Shrinkage(0, 0, 0, 0, noise=0.02, spread=1.0)  # drawn nowhere
 
 
 def answers(error: float, images: int = IMAGES) -> np.ndarray[Any, Any]:
@@ -23,52 +25,79 @@ def curve(errors: list[float]) -> Curve:
     return Curve(STEPS[: len(errors)], errors)
 
 
-def sure(chance: float | None) -> float:
-    assert chance is not None
-    assert 0 < chance < 1
-    return chance
+def chance(
+    seen: Curve,
+    steps: float,
+    own: np.ndarray[Any, Any],
+    best: np.ndarray[Any, Any],
+    margin: float = DELTA,
+    model: Shrinkage = OWN_WAY,
+    control: np.ndarray[Any, Any] | None = None,
+) -> float:
+    found = look(seen, steps, best, control, GUESSING, seed=0)
+    assert found is not None
+    return chance_to_exceed(found, own, best, margin, model)
 
 
 def test_an_arm_that_stays_behind_is_seen_to_lose() -> None:
     flat = curve([0.4, 0.31, 0.3, 0.3, 0.3, 0.3])
-    assert sure(chance_to_exceed(flat, 300, answers(0.3), answers(0.1), DELTA, GUESSING)) < 0.02
+    assert chance(flat, 300, answers(0.3), answers(0.1)) < 0.02
 
 
 def test_an_arm_that_still_falls_towards_the_best_may_win() -> None:
     falling = curve([0.4, 0.3, 0.23, 0.18, 0.15, 0.13])
-    assert sure(chance_to_exceed(falling, 1000, answers(0.13), answers(0.1), DELTA, GUESSING)) > 0.3
+    assert chance(falling, 1000, answers(0.13), answers(0.1)) > 0.3
 
 
 def test_an_arm_that_is_ahead_wins() -> None:
     ahead = curve([0.4, 0.2, 0.1, 0.06, 0.05, 0.05])
-    assert sure(chance_to_exceed(ahead, 300, answers(0.05), answers(0.2), DELTA, GUESSING)) > 0.95
+    assert chance(ahead, 300, answers(0.05), answers(0.2)) > 0.95
 
 
 def test_few_images_leave_it_open() -> None:
     flat = curve([0.4, 0.31, 0.3, 0.3, 0.3, 0.3])
-    few = sure(chance_to_exceed(flat, 300, answers(0.3, 20), answers(0.25, 20), DELTA, GUESSING))
-    many = sure(chance_to_exceed(flat, 300, answers(0.3), answers(0.25), DELTA, GUESSING))
+    few = chance(flat, 300, answers(0.3, 20), answers(0.25, 20))
+    many = chance(flat, 300, answers(0.3), answers(0.25))
     assert few > 0.05 > many
 
 
 def test_slow_learning_is_not_left_out_while_it_leads_there() -> None:
     slow = curve([0.9, 0.85, 0.79, 0.73, 0.67, 0.61])
-    assert sure(chance_to_exceed(slow, 900, answers(0.61), answers(0.3), -DELTA, GUESSING)) > 0.05
-    assert sure(chance_to_exceed(slow, 150, answers(0.61), answers(0.3), -DELTA, GUESSING)) < 0.05
+    assert chance(slow, 900, answers(0.61), answers(0.3), -DELTA) > 0.05
+    assert chance(slow, 150, answers(0.61), answers(0.3), -DELTA) < 0.05
 
 
 def test_one_evaluation_leaves_open_what_the_priors_leave_open() -> None:
     one = curve([0.4, 0.3])
-    near = sure(chance_to_exceed(one, 300, answers(0.3), answers(0.28), DELTA, GUESSING))
-    far = sure(chance_to_exceed(one, 300, answers(0.3), answers(0.02), DELTA, GUESSING))
+    near = chance(one, 300, answers(0.3), answers(0.28))
+    far = chance(one, 300, answers(0.3), answers(0.02))
     assert near > 0.3 > 0.05 > far
     alone = Curve([0.0], [0.4])
-    assert chance_to_exceed(alone, 300, answers(0.4), answers(0.3), DELTA, GUESSING) is None
+    assert look(alone, 300, answers(0.3), None, GUESSING, seed=0) is None
 
 
 def test_a_curve_that_rose_from_a_solved_head_may_fall_below_it() -> None:
     dipped = Curve([0.0, 10.0, 20.0], [0.25, 0.4, 0.33])
-    assert sure(chance_to_exceed(dipped, 100, answers(0.33), answers(0.25), DELTA, GUESSING)) > 0.2
+    assert chance(dipped, 100, answers(0.33), answers(0.25)) > 0.2
+
+
+def test_a_control_that_does_well_says_that_scratch_will() -> None:
+    slow = curve([0.9, 0.7, 0.66, 0.64])
+    towards = Shrinkage(0, -0.5, 0, 0.5, noise=0.2, spread=0.1)
+    easy, hard = (
+        chance(slow, 600, answers(0.64), answers(0.1), -DELTA, towards, answers(error))
+        for error in (0.15, 0.8)
+    )
+    assert easy > 0.15 > 0.02 > hard
+    # Without a control the best arm stands in for it: nothing is left out for want of one.
+    assert chance(slow, 600, answers(0.64), answers(0.1), -DELTA, towards) > easy
+
+
+def test_at_its_end_an_arm_is_what_it_is() -> None:
+    done = curve([0.4, 0.3, 0.2, 0.2, 0.2, 0.2])
+    anywhere = Shrinkage(5, 5, 5, 5, noise=0.02, spread=0.5)
+    assert chance(done, 100, answers(0.2), answers(0.1), model=anywhere) < 0.01
+    assert chance(done, 100, answers(0.2), answers(0.4), model=anywhere) > 0.99
 
 
 def test_where_nearly_all_is_right_nothing_could_be_better() -> None:
@@ -96,11 +125,8 @@ def test_arms_that_get_there_are_seldom_left_out(share: float) -> None:
         if not 0.01 < best < 0.85:
             continue
         seen = rng.binomial(IMAGES, error(times)) / IMAGES
-        chance = chance_to_exceed(
-            Curve(times.tolist(), seen.tolist()), 100, answers(float(seen[-1])), answers(best),
-            -DELTA, GUESSING,
-        )  # fmt: skip
-        dropped = chance is not None and chance < 0.05
+        known = Curve(times.tolist(), seen.tolist())
+        dropped = chance(known, 100, answers(float(seen[-1])), answers(best), -DELTA) < 0.05
         wins = error(np.array([100.0]))[0] < best + DELTA
         left += dropped and wins
         there += wins

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from small_study import Ended, Finished, draw_folder, without_times
 
-from headstart.evidence.fitting import Curve
 from headstart.execution import trial_folder
 from headstart.records import CurvePoint, read_trials
 from headstart.strategies.defaults import DEFAULT_FACTOR
@@ -95,8 +94,8 @@ def test_a_race_that_was_stopped_ends_as_one_that_was_not(
 def test_a_sweep_is_paid_for_by_arms_that_may_win(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hopeless_from_scratch(_curve: Curve, steps: int, *_: Any, **__: Any) -> float:
-        return 0.01 if steps > 20 else 0.9
+    def hopeless_from_scratch(*seen: Any) -> float:
+        return 0.01 if seen[-1] is racing.CALIBRATION.ends.scratch else 0.9
 
     monkeypatch.setattr(racing, "chance_to_exceed", hopeless_from_scratch)
     found = arms(ask(pictures, tmp_path / "study"))

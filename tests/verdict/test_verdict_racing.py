@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from headstart.evidence.ends import Ends, Shrinkage
 from headstart.evidence.fitting import Curve
 from headstart.verdict.racing import LeftOut, Standing, left_out, worth_repeating
 
 DELTA, GUESSING = 0.01, 0.9
+OWN_WAY = Shrinkage(0, 0, 0, 0, noise=0.02, spread=1.0)  # whatever was fitted
+ENDS = Ends(OWN_WAY, OWN_WAY)
 
 
 def answers(error: float, images: int = 1000) -> np.ndarray[Any, Any]:
@@ -31,17 +34,19 @@ CLOSE = [0.3, 0.12, 0.105, 0.105, 0.105, 0.105]
 FLAT = [0.3, 0.12, 0.12, 0.12, 0.12, 0.12]
 
 
+def judged(one: Standing, *others: Standing) -> LeftOut | None:
+    return left_out(one, [one, *others], delta=DELTA, guessing=GUESSING, hopeless=0.2, ends=ENDS)
+
+
 def why(one: Standing, *others: Standing) -> LeftOut:
-    found = left_out(one, [one, *others], delta=DELTA, guessing=GUESSING)
+    found = judged(one, *others)
     assert found is not None
     return found
 
 
 def test_a_dearer_arm_must_end_better_and_a_cheaper_one_as_good() -> None:
     best = replace(LINEAR, flops=10.0)
-    assert (
-        left_out(arm("partial", 5.0, CLOSE), [best], delta=DELTA, guessing=GUESSING) is None
-    )  # cheaper, as good
+    assert judged(arm("partial", 5.0, CLOSE), best) is None  # cheaper, as good
     found = why(arm("fine-tune", 50.0, FLAT), best)
     assert found.probability < 0.05
     assert found.reason.startswith(
@@ -52,33 +57,28 @@ def test_a_dearer_arm_must_end_better_and_a_cheaper_one_as_good() -> None:
 
 def test_scratch_is_judged_in_its_favour() -> None:
     near = [0.3, 0.14, 0.12, 0.115, 0.112, 0.11]
-    assert left_out(arm("fine-tune", 90.0, FLAT), [LINEAR], delta=DELTA, guessing=GUESSING)
+    assert judged(arm("fine-tune", 90.0, FLAT), LINEAR)
     to_come_near = arm("scratch", 90.0, near, scratch=True)
-    assert left_out(to_come_near, [LINEAR], delta=DELTA, guessing=GUESSING) is None
+    assert judged(to_come_near, LINEAR) is None
     levelled = arm("scratch", 90.0, [0.9, 0.7, 0.62, 0.6, 0.6, 0.6], scratch=True)
     assert why(levelled, LINEAR).reason.endswith(
         "it would come within 1 point of linear (90.0%) with a chance of under 1%"
     )
     slow = [0.9, 0.75, 0.6, 0.47, 0.36, 0.28]
-    assert (
-        left_out(arm("scratch", 90.0, slow, scratch=True), [LINEAR], delta=DELTA, guessing=GUESSING)
-        is None
-    )
+    assert judged(arm("scratch", 90.0, slow, scratch=True), LINEAR) is None
 
 
 def test_where_there_is_no_room_nothing_is_begun() -> None:
     perfect = replace(LINEAR, correct=answers(0.0))
     found = why(Standing("fine-tune", 50.0, 300), perfect)
     assert found.reason.startswith("not run: linear gets 100.0% right")
-    assert (
-        left_out(Standing("fine-tune", 50.0, 300), [LINEAR], delta=DELTA, guessing=GUESSING) is None
-    )
+    assert judged(Standing("fine-tune", 50.0, 300), LINEAR) is None
 
 
 def test_the_control_and_the_arm_itself_are_no_rivals() -> None:
     control = Standing("frozen-random", 1.0, 0, correct=answers(0.0))
     alone = arm("fine-tune", 50.0, FLAT)
-    assert left_out(alone, [alone, control], delta=DELTA, guessing=GUESSING) is None
+    assert judged(alone, control) is None
 
 
 def test_further_seeds_are_for_arms_that_may_be_chosen() -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.evidence.ends import Ends, Shrinkage
+
 FILE = Path(__file__).with_name("calibration.json")
 
 
@@ -23,12 +25,15 @@ class Calibration:
     catch_up_widening: float  # of the 80% intervals of catch-up: see `forecast.widened`
     data_worth_widening: float  # likewise, of how many images match
     spread: float  # standard deviation of true differences in accuracy: see `verdict.decide`
+    ends: Ends  # where runs end that are part of the way
 
 
 def read_calibration(path: Path = FILE) -> tuple[Calibration, dict[str, Any]]:
     """The numbers, and what they were fitted to."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return Calibration(**content["fitted"]), content["fitted_to"]
+    fitted = dict(content["fitted"])
+    ends = Ends(**{kind: Shrinkage(**numbers) for kind, numbers in fitted.pop("ends").items()})
+    return Calibration(**fitted, ends=ends), content["fitted_to"]
 
 
 CALIBRATION, FITTED_TO = read_calibration()

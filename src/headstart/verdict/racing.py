@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.evidence.calibration import CALIBRATION
+from headstart.evidence.ends import Ends, Seen
 from headstart.evidence.fitting import Curve
-from headstart.evidence.race import chance_of_room, chance_to_exceed
+from headstart.evidence.race import chance_of_room, chance_to_exceed, look
 from headstart.evidence.statistics import Correct, granted_bootstrap
 from headstart.strategies import CONTROL
 from headstart.strategies.defaults import scout_share
@@ -59,32 +60,33 @@ def left_out(
     delta: float,
     guessing: float,
     hopeless: float = HOPELESS,
+    ends: Ends = CALIBRATION.ends,
+    patient: bool = True,
     seed: int = 0,
 ) -> LeftOut | None:
     """Whether `arm` goes no further, given all arms of the race; None: it goes on.
 
     It does where the chance that it matters is under `hopeless`. An arm matters that would be
     chosen: one that is dearer than the most accurate of the others if it ends over `delta` better;
-    a cheaper one if it ends within `delta`. Training from scratch is judged in its favour: it
-    matters if it comes within `delta`, whatever it costs, and it always begins, because when it
-    catches up is what is asked. Plain successive halving would leave it out for having begun
-    behind. `guessing` is the error of the commonest class.
+    a cheaper one if it ends within `delta`. Training from scratch always begins, because when it
+    catches up is what is asked, and a `patient` race judges it in its favour: it matters if it
+    comes within `delta`, whatever it costs. Plain successive halving would leave it out for having
+    begun behind. `guessing` is the error of the commonest class.
     """
-    others = [
-        one for one in field if one.name not in (arm.name, CONTROL) and one.correct is not None
-    ]
-    if not others:
+    best = rival(arm, field)
+    if best is None:
         return None
-    best = max(others, key=lambda one: (one.accuracy, -one.flops))
     assert best.correct is not None
-    if arm.correct is None or arm.curve is None:
+    if arm.correct is None:
         return None if arm.scratch else _not_begun(best, delta, hopeless, seed)
-    dearer = arm.flops > best.flops and not arm.scratch
+    seen = look_at(arm, field, guessing=guessing, seed=seed)
+    if seen is None:
+        return None
+    dearer = arm.flops > best.flops and not (arm.scratch and patient)
     margin = delta if dearer else -delta
-    p = chance_to_exceed(
-        arm.curve, arm.steps, arm.correct, best.correct, margin, guessing, seed=seed
-    )
-    if p is None or p >= hopeless:
+    model = ends.scratch if arm.scratch else ends.pretrained
+    p = chance_to_exceed(seen, arm.correct, best.correct, margin, model)
+    if p >= hopeless:
         return None
     goal = f"end more than {points(delta)} above" if dearer else f"come within {points(delta)} of"
     return LeftOut(
@@ -93,6 +95,25 @@ def left_out(
         f"would {goal} {best.name} ({percent(best.accuracy)}%) with a chance of {chance(p)}",
         best.accuracy + margin,
     )
+
+
+def rival(arm: Standing, field: Sequence[Standing]) -> Standing | None:
+    """The most accurate of the other arms by now, of equals the cheapest; never the control."""
+    others = [
+        one for one in field if one.name not in (arm.name, CONTROL) and one.correct is not None
+    ]
+    return max(others, key=lambda one: (one.accuracy, -one.flops), default=None)
+
+
+def look_at(
+    arm: Standing, field: Sequence[Standing], *, guessing: float, seed: int = 0
+) -> Seen | None:
+    """What the race has to go by for `arm`; None before its first step, or without a rival."""
+    best = rival(arm, field)
+    if best is None or best.correct is None or arm.curve is None:
+        return None
+    control = next((one.correct for one in field if one.name == CONTROL), None)
+    return look(arm.curve, arm.steps, best.correct, control, guessing, seed)
 
 
 def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -> set[str]:
