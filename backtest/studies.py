@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.cells import Arm, Cell, Place, Probe, Sweep
-from headstart import models
 from headstart.execution import Trial, machine, planned_flops, trial_folder, trials, versions
 from headstart.records import (
     CurvePoint,
@@ -30,6 +29,7 @@ from headstart.study.plan import Study, prepare
 from headstart.study.profile import measure, network_for_looking
 from headstart.study.run import run_arms
 from headstart.study.runs import Runs
+from headstart.study.scoring import predict_test, save_model
 
 ANSWERS = "answers.jsonl"  # in a trial's folder: one evaluation a line
 Right = npt.NDArray[np.bool_]
@@ -186,16 +186,6 @@ def _test(study: Study, record: TrialRecord) -> Right:
     """[n]: which test images the model answers right that the run's user would take home."""
     if record.state != "done":
         return np.zeros(0, np.bool_)
-    setting, home = study.setting, study.folder / "best"
-    models.save(
-        home,
-        study=study.folder,
-        record=record,
-        reference=setting.reference,
-        classes=study.dataset.classes,
-        metrics={},
-        provenance={"data": study.asked.data, "fingerprint": study.resolved.fingerprint},
-    )
-    positions = study.splits.test
-    scores = models.load(home).score(setting.data.store, positions)
-    return np.asarray(scores.argmax(axis=1) == study.dataset.labels[positions])
+    home = study.folder / "best"
+    save_model(study, record, home, root=study.folder, metrics={})
+    return predict_test(study, home).correct

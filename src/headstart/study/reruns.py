@@ -19,6 +19,7 @@ from headstart.records import (
     TrialRecord,
     read_curve,
     read_predictions,
+    read_trials,
     write_predictions,
 )
 from headstart.study.foretold import VERIFICATION
@@ -67,6 +68,13 @@ class Reruns:
                         (new / name).parent.mkdir(exist_ok=True)
                         shutil.copyfile(here / name, new / name)
         return self._run(arm, trial, "to its end")
+
+    def was_swept(self, begun: TrialRecord) -> bool:
+        """Whether the study chose its rate; a race may leave it out at the default one."""
+        return any(
+            record.role == "sweep" and record.strategy == begun.strategy
+            for record in read_trials(self.study.folder)
+        )
 
     def to_step(self, begun: TrialRecord, step: int, goal: float) -> tuple[Left, Approach | None]:
         """The same run as the study's, at full rate until `step`: when it was first at `goal`.

@@ -8,11 +8,11 @@ from dataclasses import replace
 from headstart.data.dataset import Indices
 from headstart.evidence.arms import Gathered
 from headstart.evidence.sizes import Subset
-from headstart.strategies.tuning import other_ways
 from headstart.study.listener import Listener
 from headstart.study.plan import Study
 from headstart.study.question import ArmPlan, SizePlan
 from headstart.study.runs import Ran, Runs, seconds_spent
+from headstart.study.spending import Spending
 from headstart.study.subsets import draw_subsets
 
 
@@ -40,9 +40,11 @@ def run_sizes(runs: Runs, run_arms: Callable[[Runs], None]) -> None:
 def reserved(study: Study, *, tuning: bool = True) -> float:
     """Seconds that are planned for what comes after the arms on all training images."""
     seconds = sum(_seconds(plan.arms) for plan in study.resolved.sizes)
-    if tuning and study.asked.tuning_study:
+    costs = study.resolved.costs
+    if tuning and study.asked.tuning_study and costs is not None:
+        spending = Spending(costs, study.asked)
         arms = study.resolved.arms
-        seconds += sum(len(other_ways(arm.strategy)) * (arm.seconds or 0.0) for arm in arms)
+        seconds += sum(spending.tuning(arm.strategy, arm.unit, len(arm.seeds)) for arm in arms)
     return seconds
 
 

@@ -123,14 +123,15 @@ def _compare(
     runs.folder.mkdir(exist_ok=True)  # from here on the forecast is never written again
     content, study = forecast.forecast, runs.study
     left: dict[Role, Left] = {"choice": _left(study, judged, content.choice)}
-    ended = approached = None
+    ended = approached = untuned = None
     if content.runner_up is not None:
         second = _left(study, judged, content.runner_up)
-        if second.record.state == "done":
-            require_weights(second)
-        else:
+        if second.record.state != "done":
+            untuned = second.record.rate_factor if not runs.was_swept(second.record) else None
             second = runs.to_its_end(second.record)
             ended = second.record.accuracy
+        elif not opened and len(study.splits.test):
+            require_weights(second)
         left["runner-up"] = second
     steps = steps_to_run(content.catch_up) if scratch else None
     if content.catch_up is not None and steps is not None:
@@ -152,7 +153,7 @@ def _compare(
         rows=rows(content, facts, study.asked.seed),
         notes=[
             *(f"{one.strategy} failed when it was run: {one.note}" for one in failed),
-            *notes(content, scratch=scratch),
+            *notes(content, scratch=scratch, untuned=untuned),
         ],
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from headstart.evidence.arms import ArmEvidence
-from headstart.evidence.outlook import Outlook
+from headstart.evidence.outlook import Outlook, mean_accuracy
 from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate, granted_bootstrap
 from headstart.evidence.verification import on_new_images
 from headstart.strategies import CONTROL
@@ -117,12 +117,7 @@ def _runner_up(arms: Iterable[ArmEvidence], choice: ArmEvidence) -> ArmEvidence 
         for arm in arms
         if arm is not choice and arm.strategy != CONTROL and arm.state in ("done", "pruned")
     ]
-    return max(others, key=lambda arm: (_accuracy(arm), -arm.cost.flops), default=None)
-
-
-def _accuracy(arm: ArmEvidence) -> float:
-    assert arm.correct is not None
-    return float(arm.correct.mean())
+    return max(others, key=lambda arm: (mean_accuracy(arm), -arm.cost.flops), default=None)
 
 
 def _first(arm: ArmEvidence) -> Correct:
@@ -171,7 +166,7 @@ def _left_out(arm: ArmEvidence, left_out: Mapping[str, LeftOut]) -> LeftOutForec
         return None
     return LeftOutForecast(
         strategy=arm.strategy,
-        accuracy=_accuracy(arm),
+        accuracy=mean_accuracy(arm),
         goal=why.goal,
         probability=why.probability,
         reason=why.reason,
@@ -188,7 +183,7 @@ def _catch_up(
         scratch=outlook.scratch,
         pretrained=outlook.pretrained,
         delta=delta,
-        goal=_accuracy(known[outlook.pretrained]) - delta,
+        goal=mean_accuracy(known[outlook.pretrained]) - delta,
     )
 
 

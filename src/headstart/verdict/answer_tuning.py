@@ -67,6 +67,11 @@ def tuning_answer(found: Tuning, *, delta: float, seed: int = 0) -> TuningAnswer
         }
         arms.append(TunedArmAnswer(strategy=arm.strategy, **ways))
         sentences += _said(arm, pairs)
+    if not arms:
+        sentences.append(
+            "No arm learned to its end at a rate of its own, so nothing is known of tuning: give "
+            "the study more time, or run it with --no-race."
+        )
     return TuningAnswer(arms=arms, cost=Cost(**found.cost.model_dump()), sentences=sentences)
 
 

@@ -42,9 +42,17 @@ def rows(forecast: ForecastContent, facts: Facts, seed: int = 0) -> list[Row]:
     return found
 
 
-def notes(forecast: ForecastContent, *, scratch: bool) -> list[str]:
-    """What was not verified, and why; `scratch`: whether it was asked for."""
+def notes(forecast: ForecastContent, *, scratch: bool, untuned: float | None = None) -> list[str]:
+    """What was not verified, and why; `scratch`: whether it was asked for.
+
+    `untuned` is the factor of the rate of a runner-up that a race left out before its sweep.
+    """
     said = []
+    if untuned is not None:
+        said.append(
+            f"The race left {forecast.runner_up} out before its rate was chosen, so it was run at "
+            f"the default one (x {untuned:.2g}): with its own it might have ended better."
+        )
     if not forecast.test_images:
         said.append(
             "There is no test split, so no accuracy can be checked on images that took no part in "
