@@ -181,3 +181,21 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         found = accuracy_estimate(rng.random((1, n)) < truth, draws=200)
         held.append(found.low <= truth <= found.high)
     assert 0.92 < np.mean(held) < 0.99
+
+
+def test_values_of_images_are_judged_as_answers_are() -> None:
+    """Where the metric is no mean of answers, its pseudo-values take their place."""
+    rng = np.random.default_rng(0)
+    right = rng.random((2, 300)) < 0.7
+    values = right.astype(np.float64)
+    assert discordance(values[:1], values[1:]) == pytest.approx(discordance(right[:1], right[1:]))
+    answered, valued = accuracy_estimate(right[:1]), accuracy_estimate(values[:1])
+    assert valued.value == answered.value
+    assert (valued.low, valued.high) == pytest.approx((answered.low, answered.high), abs=0.01)
+    # Pseudo-values leave [0, 1]; an estimate does not.
+    wide = rng.normal(0.97, 0.8, (1, 40))
+    found = accuracy_estimate(wide)
+    assert found.low < found.value < found.high <= 1
+    a, b = rng.normal(0.5, 0.3, (1, 400)), rng.normal(0.5, 0.3, (1, 400))
+    spread = np.std([(a - b)[0, rng.integers(400, size=400)].mean() for _ in range(2000)])
+    assert math.sqrt(discordance(a, b) / 400) == pytest.approx(spread, rel=0.1)

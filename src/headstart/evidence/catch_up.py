@@ -74,7 +74,7 @@ def _measured(
     images = pretrained.shape[1]
     if scratch_correct is not None and scratch_correct.shape[1] != images:
         raise ValueError("paired arms need the same validation images")
-    goal = float((~pretrained).mean())
+    goal = 1 - float(pretrained.mean())
     last = float(np.mean([curve.errors[int(np.argmax(curve.steps))] for curve in scratch]))
     # Scratch's seeds are drawn where its curves are.
     own = None if scratch_correct is None else scratch_correct.mean(axis=0, keepdims=True)

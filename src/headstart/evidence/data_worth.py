@@ -134,7 +134,7 @@ def _check(
 
 def resampled(arms: list[Correct], rng: np.random.Generator) -> Floats:
     """[bootstraps, arms]: errors under resampling of images, jointly, and of seeds."""
-    errors = [float((~answers).mean()) for answers in arms]
+    errors = [1 - float(answers.mean()) for answers in arms]
     return np.clip(np.array(errors) + luck_of_images(arms, errors, arms[0].shape[1], rng), 0, 1)
 
 
@@ -206,16 +206,16 @@ def _more(
     total, images = max(scratch), pretrained.shape[1]
     luck = luck_of_images(
         [scratch[total].mean(axis=0, keepdims=True), pretrained],
-        [float((~scratch[total]).mean()), float((~pretrained).mean())],
+        [1 - float(scratch[total].mean()), 1 - float(pretrained.mean())],
         images,
         rng,
     )
-    target = np.clip((~pretrained).mean() + luck[:, 1], 0, 1)
-    p_reached = probability((~scratch[total]).mean() + luck[:, 0] <= target)
+    target = np.clip(1 - pretrained.mean() + luck[:, 1], 0, 1)
+    p_reached = probability(1 - scratch[total].mean() + luck[:, 0] <= target)
     try:
         runs = min(len(answers) for answers in scratch.values())
         curves = [
-            Curve(list(scratch), [float((~answers[run]).mean()) for answers in scratch.values()])
+            Curve(list(scratch), [1 - float(answers[run].mean()) for answers in scratch.values()])
             for run in range(runs)
         ]
         evaluations = checked(curves, images, chance, LEAST_SIZES)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from headstart.evidence.statistics import (
-    Correct,
+    Answers,
     Estimate,
     accuracy_estimate,
     granted_bootstrap,
@@ -111,13 +111,13 @@ def probe_evidence(study: Path, protocol: str, *, seed: int = 0) -> ProbeEvidenc
     )
 
 
-def error_of(correct: Correct, seed: int = 0) -> Estimate:
+def error_of(correct: Answers, seed: int = 0) -> Estimate:
     """The error and its 95% interval, of one run [n] or the mean of several [runs, n]."""
     found = accuracy_estimate(np.atleast_2d(correct), seed=seed)
     return Estimate(1 - found.value, 1 - found.high, 1 - found.low)
 
 
-def pixel_lift(pixels: Correct, all_stages: Correct, seed: int = 0) -> Estimate | None:
+def pixel_lift(pixels: Answers, all_stages: Answers, seed: int = 0) -> Estimate | None:
     """(e_pixels - e_all) / e_pixels with its 95% interval, from answers [n] for the same images.
 
     The share of a pixel model's mistakes that pretrained features remove; below 0 where they make
@@ -136,7 +136,7 @@ def pixel_lift(pixels: Correct, all_stages: Correct, seed: int = 0) -> Estimate 
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
-def gain_per_doubling(curve: Mapping[int, Correct], seed: int = 0) -> Estimate | None:
+def gain_per_doubling(curve: Mapping[int, Answers], seed: int = 0) -> Estimate | None:
     """Accuracy that twice the labels brought, along a straight line through the largest sizes.
 
     `curve` holds answers [draws, m] for the same validation images by the number of training

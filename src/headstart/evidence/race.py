@@ -33,7 +33,7 @@ def chance_to_exceed(
     itself become better is in `shrinkage` as far as it did in the studies that it was fitted to.
     """
     images = best.shape[1]
-    bar = log_odds(max(float((~best).mean()) - margin, 0.0), images)
+    bar = log_odds(max(1 - float(best.mean()) - margin, 0.0), images)
     end, variance = shrinkage.end(seen)
     return NormalDist(end, math.sqrt(variance + luck_of_difference(own, best))).cdf(bar)
 
@@ -66,8 +66,8 @@ def look(
         forecast, spread = float(np.median(ends)), float(np.var(ends))
     except Withheld:
         pass
-    error = float((~best).mean())
-    hard = error if control is None else float((~control).mean())
+    error = 1 - float(best.mean())
+    hard = error if control is None else 1 - float(control.mean())
     return Seen(
         forecast=forecast,
         spread=spread,

@@ -238,4 +238,4 @@ def _is_done(arm: ArmEvidence) -> bool:
 
 
 def _error(correct: Correct) -> float:
-    return float((~correct).mean())
+    return 1 - float(correct.mean())

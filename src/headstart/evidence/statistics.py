@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Correct = npt.NDArray[np.bool_]  # [seeds, n]: whether each run got each validation image right
+Answers = npt.NDArray[np.bool_]  # whether images were answered right
+# [seeds, n]: what each validation image adds to each run's metric, which is the mean over images:
+# whether it was answered right, or, where the metric is no mean, its pseudo-value.
+Correct = Answers | npt.NDArray[np.float64]
 # Images drawn at once: bounds the memory where almost every image is a pattern of its own.
 BLOCK = 2_000_000
 
@@ -71,10 +74,11 @@ def discordance(a: Correct, b: Correct) -> float:
     """The share of images on which one run of `a` and one run of `b` disagree, over all pairs.
 
     `a` is [seeds_a, n] and `b` is [seeds_b, n]. More seeds steady this share but do not shrink
-    it: they add no images.
+    it: they add no images. Where images have values and no answers it is the mean square of the
+    difference, which is the same for answers: both bound the variance of an image's difference.
     """
-    right_a, right_b = a.mean(axis=0), b.mean(axis=0)
-    return float(np.mean(right_a * (1 - right_b) + right_b * (1 - right_a)))
+    squares = np.square(a, dtype=np.float64).mean() + np.square(b, dtype=np.float64).mean()
+    return max(0.0, float(squares - 2 * np.mean(a.mean(axis=0) * b.mean(axis=0))))
 
 
 def smoothed_discordance(a: Correct, b: Correct) -> float:
@@ -92,7 +96,7 @@ def error_of_guessing(labels: npt.NDArray[np.int64]) -> float:
 
 
 def paired_bootstrap(
-    correct: Sequence[Correct | npt.NDArray[np.float64]],
+    correct: Sequence[Correct],
     draws: int = 2000,
     seed: int | np.random.Generator = 0,
 ) -> npt.NDArray[np.float64]:
@@ -184,11 +188,16 @@ def accuracy_estimate(
     """Mean accuracy of the runs in `correct` [seeds, n], with its interval.
 
     Percentiles of the bootstrap over images and seeds, widened to the Wilson interval wherever
-    that reaches further: a bootstrap of ten right answers would say 100% and nothing else.
+    that reaches further: a bootstrap of ten right answers would say 100% and nothing else. Values
+    that are no answers have no Wilson interval, and an image granted them in its place.
     """
     n = correct.shape[1]
     value = float(correct.mean())
     tail = (1 - level) / 2
+    if correct.dtype != np.bool_:
+        drawn = granted_bootstrap([correct], draws, seed)[:, 0]
+        low, high = np.clip(np.quantile(drawn, [tail, 1 - tail]), 0, 1)
+        return Estimate(value, min(float(low), value), max(float(high), value))
     low, high = np.quantile(paired_bootstrap([correct], draws, seed)[:, 0], [tail, 1 - tail])
     wilson_low, wilson_high = wilson_interval(value * n, n, level)
     return Estimate(value, min(float(low), wilson_low), max(float(high), wilson_high))

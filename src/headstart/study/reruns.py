@@ -96,7 +96,7 @@ class Reruns:
             return {}
         if self.listener.stop_requested():
             raise StoppedError
-        found = {}
+        found: dict[Role, Correct] = {}
         for role, one in left.items():
             kept = self._kept(role) / one.record.key
             answers = read_predictions(kept)

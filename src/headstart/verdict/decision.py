@@ -32,7 +32,7 @@ class Pair:
     low: float
     high: float
     p_a_better: float  # ties count half
-    mcnemar: float | None  # two-sided p; None unless both arms have one seed
+    mcnemar: float | None  # two-sided p; None unless both arms have one seed, and answers
     resolving_power: float  # from the discordance of this pair
     tied: bool  # see `is_tied`
 
@@ -163,6 +163,6 @@ def never_certain(count: float, draws: int) -> float:
 
 
 def _mcnemar(a: Correct, b: Correct) -> float | None:
-    if len(a) != 1 or len(b) != 1:
+    if len(a) != 1 or len(b) != 1 or a.dtype != np.bool_:
         return None
-    return mcnemar_exact(int((a & ~b).sum()), int((b & ~a).sum()))
+    return mcnemar_exact(int((a > b).sum()), int((b > a).sum()))
