@@ -3,6 +3,7 @@
 from headstart.backbones.chain import LAST, Chain, Origin
 from headstart.backbones.convolution import FullyConvolutional, fully_convolutional
 from headstart.backbones.head import Head
+from headstart.backbones.learner import Learner
 from headstart.backbones.loading import at_size, load, names
 from headstart.backbones.profile import StageProfile, profile
 from headstart.backbones.recipes import EMBEDDED
@@ -20,6 +21,7 @@ __all__ = [
     "Chain",
     "FullyConvolutional",
     "Head",
+    "Learner",
     "Origin",
     "StageProfile",
     "at_size",

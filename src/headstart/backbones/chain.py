@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.backbones.head import Head, last_layer, new_layer, pooled, put
 from headstart.backbones.interpret import gather, run
+from headstart.backbones.learner import Learner
 from headstart.backbones.stages import HEAD, Segment
 from headstart.backbones.tracing import Trace, trace
 from headstart.backbones.weights import digest
@@ -43,7 +44,7 @@ class Parts:
     output: fx.Node
 
 
-class Chain(nn.Module):
+class Chain(Learner):
     """A view of a classification network as a chain of stages.
 
     The network keeps its own modules and parameter names: ``chain.network.state_dict()`` goes to

@@ -19,7 +19,7 @@ from headstart.execution.trial import Trial, recipe
 from headstart.strategies import Strategy, defaults
 from headstart.tasks import Classification
 from headstart.tasks.classification import STATISTICS_IMAGES, ImageBatch
-from headstart.training import FromCut, Recipe, batches, below
+from headstart.training import Recipe, above, batches, below
 from headstart.training.averaging import Average
 from headstart.training.groups import optimizer_for
 
@@ -228,8 +228,8 @@ def _time_step(setting: Setting, strategy: Strategy, most: float) -> tuple[float
     known = value()
     view = _least_seconds(value, most / 2) / setting.batch
     seconds = _time_update(setting, plan, task, chain, lambda: known, most / 2)
-    above = sum(setting.flops[plan.cut :]) / sum(setting.flops)
-    return seconds, Frozen(view, above)
+    share = sum(setting.flops[plan.cut :]) / sum(setting.flops)
+    return seconds, Frozen(view, share)
 
 
 def _time_update(
@@ -241,9 +241,9 @@ def _time_update(
     most: float,
 ) -> float:
     """Seconds of a step on what `batch` gives, at a rate of zero."""
-    above = FromCut(chain, plan.cut)
     average = Average(chain)
-    model, optimizer = setting.fabric.setup(above, optimizer_for(chain, plan.table))
+    optimizer = optimizer_for(chain, plan.table)
+    model, optimizer = setting.fabric.setup(above(chain, plan.cut), optimizer)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

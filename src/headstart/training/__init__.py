@@ -1,7 +1,7 @@
 """The loop, parameter groups, averaging and checkpoints."""
 
 from headstart.training import batches, checkpoint
-from headstart.training.activations import Activations, FromCut, below
+from headstart.training.activations import Activations, above, below
 from headstart.training.keeping import Keeping
 from headstart.training.loop import train
 from headstart.training.recipe import (
@@ -17,7 +17,6 @@ from headstart.training.recipe import (
 __all__ = [
     "Activations",
     "DivergedError",
-    "FromCut",
     "Hooks",
     "Keeping",
     "Outcome",
@@ -25,6 +24,7 @@ __all__ = [
     "Recipe",
     "StoppedError",
     "Task",
+    "above",
     "batches",
     "below",
     "checkpoint",

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from headstart.backbones import Chain
+from headstart.backbones import Chain, Learner
 from headstart.errors import HeadstartError
 from headstart.training.batches import Batch, Order, Positions
 from headstart.training.keeping import Keeping
@@ -22,10 +22,7 @@ Prefix = Callable[[Tensor], Tensor]
 
 
 class FromCut(nn.Module):
-    """The network from a cut on: scores [B, classes] for what stage ``cut - 1`` gives.
-
-    With a cut of 0 it is the network.
-    """
+    """The network from a cut on: scores [B, classes] for what stage ``cut - 1`` gives."""
 
     def __init__(self, chain: Chain, cut: int) -> None:
         super().__init__()
@@ -33,9 +30,15 @@ class FromCut(nn.Module):
 
     def forward(self, value: Tensor) -> Tensor:
         """Scores [B, classes]."""
-        if self.cut == 0:
-            return self.chain(value)
         return self.chain.head_of(self.chain.run(value, self.cut))
+
+
+def above(learner: Learner, cut: int) -> nn.Module:
+    """What a batch goes through: the network from `cut` on, which only a chain can be cut at."""
+    if cut == 0:
+        return learner
+    assert isinstance(learner, Chain)
+    return FromCut(learner, cut)
 
 
 def below(chain: Chain, cut: int, fabric: Fabric) -> Prefix:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from headstart.backbones import Chain
+from headstart.backbones import Learner
 from headstart.strategies import Row, defaults
 
 
-def optimizer_for(chain: Chain, table: Sequence[Row]) -> torch.optim.AdamW:
+def optimizer_for(learner: Learner, table: Sequence[Row]) -> torch.optim.AdamW:
     """AdamW over every row that learns in any phase; no decay on norms and biases.
 
     Each group carries its row's share of the rate in each phase.
@@ -20,7 +20,7 @@ def optimizer_for(chain: Chain, table: Sequence[Row]) -> torch.optim.AdamW:
     for row in table:
         if not any(row.shares):
             continue
-        parameters = [p for _, p in chain.parameters_of(row.stage)]
+        parameters = [p for _, p in learner.parameters_of(row.stage)]
         for decays in (True, False):
             chosen = [p for p in parameters if (p.ndim >= 2) == decays]
             if chosen:

@@ -13,12 +13,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from headstart.backbones import Chain
+from headstart.backbones import Learner
 from headstart.records import CurvePoint, Ledger, append_point, read_curve, truncate_curve
 from headstart.seeds import seed_for
 from headstart.strategies import defaults
 from headstart.training import checkpoint
-from headstart.training.activations import FromCut
+from headstart.training.activations import above
 from headstart.training.averaging import Average, estimate_batchnorm, temporarily
 from headstart.training.groups import optimizer_for, set_rate
 from headstart.training.pace import Pace
@@ -34,16 +34,16 @@ from headstart.training.recipe import (
 
 
 def train(
-    chain: Chain, task: Task, recipe: Recipe, folder: Path, fabric: Fabric, hooks: Hooks
+    learner: Learner, task: Task, recipe: Recipe, folder: Path, fabric: Fabric, hooks: Hooks
 ) -> Outcome:
-    """Train `chain` by `recipe`, recording its curve in `folder`; resume what was begun there.
+    """Train `learner` by `recipe`, recording its curve in `folder`; resume what was begun there.
 
     Raises:
         StoppedError: `hooks.stop_requested` answered yes; the state is saved.
         PausedError: so did `hooks.pauses`, after an evaluation that was not the last.
         DivergedError: the loss was not finite twice.
     """
-    run = _Run(chain, task, recipe, folder, fabric, hooks)
+    run = _Run(learner, task, recipe, folder, fabric, hooks)
     run.begin()
     while not run.finished:
         run.segment()
@@ -57,14 +57,14 @@ class _Run:
 
     def __init__(
         self,
-        chain: Chain,
+        learner: Learner,
         task: Task,
         recipe: Recipe,
         folder: Path,
         fabric: Fabric,
         hooks: Hooks,
     ) -> None:
-        self.chain, self.task, self.recipe = chain, task, recipe
+        self.learner, self.task, self.recipe = learner, task, recipe
         self.folder, self.fabric, self.hooks = folder, fabric, hooks
         self.pace = Pace(recipe)
         self.step = 0
@@ -75,10 +75,10 @@ class _Run:
         self.loss_sum, self.loss_count = torch.zeros((), device=fabric.device), 0
         self.points: list[CurvePoint] = []
         self.clock = time.perf_counter()
-        self.average = Average(chain)
+        self.average = Average(learner)
         self._enter(0)
-        optimizer = optimizer_for(chain, recipe.table)
-        self.above = FromCut(chain, recipe.cut)
+        optimizer = optimizer_for(learner, recipe.table)
+        self.above = above(learner, recipe.cut)
         self.model: nn.Module
         self.optimizer: Any
         self.model, self.optimizer = fabric.setup(self.above, optimizer)
@@ -113,7 +113,7 @@ class _Run:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "network": self.chain.network.state_dict(),
+            "network": self.learner.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.values,
             "step": self.step,
@@ -128,7 +128,7 @@ class _Run:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.chain.network.load_state_dict(state["network"])
+        self.learner.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         device = self.fabric.device
         self.average.values = {n: v.to(device) for n, v in state["average"].items()}
@@ -174,7 +174,7 @@ class _Run:
                 return
 
     def _enter(self, phase: int) -> None:
-        self.chain.learn(self._rows(phase), freeze_batchnorm=self.recipe.freeze_batchnorm)
+        self.learner.learn(self._rows(phase), freeze_batchnorm=self.recipe.freeze_batchnorm)
         self.average.follow()
         self._phase_set = phase
 
@@ -251,10 +251,10 @@ class _Run:
         saves nothing: what follows is the trial's record. False, and nothing is saved, where the
         loss is not finite.
         """
-        with nullcontext() if self.finished else temporarily(self.chain):
+        with nullcontext() if self.finished else temporarily(self.learner):
             self.average.copy_to_network()
             estimate_batchnorm(self.above, self.task.statistics())
-            self.chain.eval()
+            self.learner.eval()
             loss, accuracy = self.task.evaluate(self.model)
         if not math.isfinite(loss):
             return False
