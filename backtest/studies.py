@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.cells import Arm, Cell, Place, Probe, Sweep
-from headstart.execution import Trial, machine, planned_flops, trial_folder, trials, versions
+from headstart.execution import (
+    ClassificationSetting,
+    Trial,
+    machine,
+    planned_flops,
+    trial_folder,
+    versions,
+)
 from headstart.records import (
     CurvePoint,
     Ledger,
@@ -30,6 +37,7 @@ from headstart.study.profile import measure, network_for_looking
 from headstart.study.run import run_arms
 from headstart.study.runs import Runs
 from headstart.study.scoring import predict_test, save_model
+from headstart.training import Recipe
 
 ANSWERS = "answers.jsonl"  # in a trial's folder: one evaluation a line
 Right = npt.NDArray[np.bool_]
@@ -84,22 +92,22 @@ def _answers_kept(study: Path) -> Iterator[Callable[[CurvePoint], None]]:
     Studies keep the answers of the last evaluation alone; replaying other rungs needs them all.
     """
     current: dict[str, Any] = {}
-    make_task = trials._task
+    make_task = ClassificationSetting.task
 
-    def noted(trial: Trial, setting: Any, *rest: Any) -> Any:
-        folder = trial_folder(study, trial.key(setting.protocol))
-        current.update(task=make_task(trial, setting, *rest), folder=folder, role=trial.role)
+    def noted(self: Any, plan: Recipe, learner: Any, keeping: Any, folder: Path) -> Any:
+        current.update(task=make_task(self, plan, learner, keeping, folder), folder=folder)
+        current["kept"] = plan.curve  # not in the short runs that only choose a rate
         return current["task"]
 
     def keep(point: CurvePoint) -> None:
-        if current["role"] == "sweep":
+        if not current["kept"]:
             return
         right = current["task"].latest.correct
         line = json.dumps({"step": point.step, "right": np.packbits(right).tobytes().hex()})
         with (current["folder"] / ANSWERS).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    with patch.object(trials, "_task", noted):
+    with patch.object(ClassificationSetting, "task", noted):
         yield keep
 
 

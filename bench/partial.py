@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from bench.pairs import Mark, Skipped, interleaved, median_text, ratios
-from headstart.execution import Setting, Trial, run, trials
+from headstart.execution import ClassificationSetting, Trial, run, trials
 from headstart.strategies import named
 from headstart.study import Question, plan
 from headstart.training import Hooks
@@ -51,7 +51,7 @@ def marks(work: Path) -> Iterator[Mark | Skipped]:
     )
 
 
-def _epoch(setting: Setting, work: Path, steps: int, timed: int) -> float:
+def _epoch(setting: ClassificationSetting, work: Path, steps: int, timed: int) -> float:
     """Median seconds of the last `timed` steps."""
     moments: list[float] = []
     hooks = Hooks(on_step=lambda step, total: moments.append(time.perf_counter()))

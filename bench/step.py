@@ -13,7 +13,7 @@ from torch import nn
 from bench.pairs import Mark, Skipped, Timed, interleaved, median_text, ratios
 from bench.peers import peer, typical
 from headstart.backbones import HEAD, Chain
-from headstart.execution import Setting, Trial, run
+from headstart.execution import ClassificationSetting, Trial, run
 from headstart.strategies import named
 from headstart.study import Question, plan
 from headstart.training import Hooks
@@ -54,7 +54,7 @@ def marks(work: Path) -> Iterator[Mark | Skipped]:
             )
 
 
-def _setting(work: Path) -> Setting:
+def _setting(work: Path) -> ClassificationSetting:
     asked = Question(
         data="shapes",
         strategies=["fine-tune"],
@@ -66,7 +66,7 @@ def _setting(work: Path) -> Setting:
     return plan.prepare(asked, work / "step-study").setting
 
 
-def _ours(setting: Setting, work: Path) -> float:
+def _ours(setting: ClassificationSetting, work: Path) -> float:
     """Median seconds from one step to the next, as the loop takes them: everything included."""
     trial = Trial(named("fine-tune", setting.stages), seed=0, unit=STEPS, role="sweep")
     moments: list[float] = []
@@ -76,7 +76,7 @@ def _ours(setting: Setting, work: Path) -> float:
     return typical(moments)
 
 
-def _chain(setting: Setting) -> Chain:
+def _chain(setting: ClassificationSetting) -> Chain:
     """The network as a fine-tuning trial holds it."""
     chain = setting.begin(named("fine-tune", setting.stages), 0)
     chain.replace_classifier(len(setting.data.dataset.classes), 0)
@@ -103,7 +103,7 @@ def _loop(
     return moments
 
 
-def _resident_batches(setting: Setting) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _resident_batches(setting: ClassificationSetting) -> list[tuple[torch.Tensor, torch.Tensor]]:
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, SIZE, SIZE, generator=draw)
     labels = torch.randint(len(setting.data.dataset.classes), (BATCH,), generator=draw)

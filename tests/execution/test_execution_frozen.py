@@ -16,7 +16,7 @@ from torch import Tensor
 from headstart.backbones import load
 from headstart.data import ImageStore, open_dataset
 from headstart.data.splits import Splits
-from headstart.execution import Setting, Trial, fabric, frozen, measure_costs, run
+from headstart.execution import ClassificationSetting, Trial, fabric, frozen, measure_costs, run
 from headstart.execution.solving import work
 from headstart.records import TrialRecord, read_curve
 from headstart.strategies import named
@@ -27,12 +27,12 @@ from headstart.training.activations import Activations
 SIZE, BATCH, CPU = 32, 16, torch.device("cpu")
 
 
-def setting() -> Setting:
+def setting() -> ClassificationSetting:
     """Sixty digits to learn from, so that a pass takes four steps."""
     dataset = open_dataset("digits")
     store = ImageStore(dataset, load().preprocessing.at(SIZE), positions=np.arange(150))
     splits = Splits(np.arange(60), np.arange(97, 147), np.arange(147, 200), made=())
-    return Setting(
+    return ClassificationSetting(
         data=Data(dataset, splits, store, SIZE, splits.train),
         backbone="efficientnet_lite0",
         weights="pretrained",

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from headstart.backbones import load
 from headstart.data import ImageStore, make_splits, open_dataset
-from headstart.execution import Setting, Trial, fabric, run
+from headstart.execution import ClassificationSetting, Trial, fabric, run
 from headstart.records import read_predictions
 from headstart.strategies import named
 from headstart.tasks import Data
@@ -43,7 +43,7 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     dataset = open_dataset(images)
     splits = make_splits(dataset, validation=0.3)
     chain = load(BACKBONE, weights)
-    setting = Setting(
+    setting = ClassificationSetting(
         data=Data(
             dataset, splits, ImageStore(dataset, chain.preprocessing.at(SIZE)), SIZE, splits.train
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import models
-from headstart.execution import Setting
+from headstart.execution import ClassificationSetting
 from headstart.records import Predictions, TrialRecord
 
 BACKBONE = "timm/test_resnet"
@@ -22,7 +22,7 @@ class Finished:
     record: TrialRecord
     predictions: Predictions
     paths: list[Path]  # the validation images, in the order of the predictions
-    setting: Setting
+    setting: ClassificationSetting
     study: Path
 
     def save(self, folder: Path, **changes: Any) -> Path:

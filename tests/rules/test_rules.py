@@ -38,7 +38,7 @@ from headstart.backbones import load
 from headstart.backbones import weights as weight_files
 from headstart.data import Dataset, ImageStore, make_splits, normalize, open_dataset
 from headstart.errors import HeadstartError
-from headstart.execution import Setting, Trial, fabric, run
+from headstart.execution import ClassificationSetting, Trial, fabric, run
 from headstart.records import read_predictions, read_trials
 from headstart.strategies import Strategy, named
 from headstart.study import judge, plan, scoring
@@ -55,11 +55,11 @@ def setting_for(
     backbone: str = "efficientnet_lite0",
     weights: str = "pretrained",
     seed: int = 0,
-) -> Setting:
+) -> ClassificationSetting:
     """What a study of this data set would share between its trials."""
     splits = make_splits(dataset, seed=seed)
     store = ImageStore(dataset, load().preprocessing.at(SIZE))
-    return Setting(
+    return ClassificationSetting(
         data=Data(dataset, splits, store, SIZE, splits.train),
         backbone=backbone,
         weights=weights,
@@ -78,7 +78,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def setting(pictures: Path) -> Setting:
+def setting(pictures: Path) -> ClassificationSetting:
     return setting_for(open_dataset(pictures))
 
 
@@ -98,7 +98,9 @@ def digest(images: Tensor) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+def seen(
+    setting: ClassificationSetting, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Seen]:
     """Both arms run for three steps, and everything they are shown is noted."""
     shown = {}
     loss, reading = Classification.loss, ImageStore._read_ahead  # batches and crops come from it
@@ -171,7 +173,7 @@ def test_rule_4_scratch_takes_at_least_three_times_the_steps(finished: Finished)
 
 
 def test_rule_5_nothing_that_trains_or_chooses_reads_a_test_image(
-    seen: dict[str, Seen], setting: Setting
+    seen: dict[str, Seen], setting: ClassificationSetting
 ) -> None:
     splits = setting.data.splits
     for note in seen.values():
@@ -236,7 +238,7 @@ def test_rule_9_images_are_prepared_as_the_network_was_trained_and_the_model_rem
 
 
 def test_rule_10_what_was_built_before_does_not_change_how_the_head_begins(
-    setting: Setting,
+    setting: ClassificationSetting,
 ) -> None:
     def head(name: str, seed: int, *, draws_before: int = 0) -> Tensor:
         torch.rand(draws_before)
@@ -264,7 +266,7 @@ def test_rule_10_building_a_network_leaves_the_callers_draws_alone() -> None:
 
 @pytest.fixture(scope="module")
 def protocols(
-    pictures: Path, setting: Setting, tmp_path_factory: pytest.TempPathFactory
+    pictures: Path, setting: ClassificationSetting, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """The protocol after each change that must change it."""
     place = tmp_path_factory.mktemp("keys")
@@ -292,7 +294,7 @@ def protocols(
 
 
 def test_rule_11_a_trial_is_kept_apart_by_everything_that_can_change_it(
-    protocols: dict[str, str], setting: Setting
+    protocols: dict[str, str], setting: ClassificationSetting
 ) -> None:
     for one, other in itertools.combinations(protocols, 2):
         assert protocols[one] != protocols[other], f"{one} and {other} have one protocol"
@@ -311,7 +313,7 @@ def test_rule_11_a_trial_is_kept_apart_by_everything_that_can_change_it(
 
 
 def test_rule_11_the_same_question_has_the_same_keys_wherever_it_is_asked(
-    pictures: Path, setting: Setting, tmp_path: Path
+    pictures: Path, setting: ClassificationSetting, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(pictures, tmp_path / "elsewhere")
     assert setting_for(open_dataset(copy)).protocol == setting.protocol

@@ -1,5 +1,6 @@
 """Trials and their records."""
 
+from headstart.execution.classifying import ClassificationSetting
 from headstart.execution.costs import Costs, measure_costs
 from headstart.execution.machine import fabric, machine, versions
 from headstart.execution.probing import reads_pretrained, run_probe
@@ -8,6 +9,7 @@ from headstart.execution.trial import Trial, planned_flops
 from headstart.execution.trials import run
 
 __all__ = [
+    "ClassificationSetting",
     "Costs",
     "Setting",
     "Trial",

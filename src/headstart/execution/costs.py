@@ -11,9 +11,8 @@ import torch
 
 from headstart.backbones import Chain, batchnorm_to_groupnorm
 from headstart.data import normalize
-from headstart.execution.frozen import keeping_for
+from headstart.execution.classifying import ClassificationSetting
 from headstart.execution.probing import reads_pretrained, time_probe
-from headstart.execution.setting import Setting
 from headstart.execution.solving import time_heads
 from headstart.execution.trial import Trial, recipe
 from headstart.strategies import Strategy, defaults
@@ -145,7 +144,7 @@ class Costs:
 
 
 def measure_costs(
-    setting: Setting, strategies: Sequence[Strategy], most: float, engine: float = 1.0
+    setting: ClassificationSetting, strategies: Sequence[Strategy], most: float, engine: float = 1.0
 ) -> Costs:
     """Time a forward pass, a step of each arm and a small head, on the study's own images.
 
@@ -172,13 +171,13 @@ def measure_costs(
     )
 
 
-def _judging(setting: Setting, forward: float) -> float:
+def _judging(setting: ClassificationSetting, forward: float) -> float:
     """Seconds from the last run to the page."""
     similarity = (LOOKING_SIZE / setting.data.image_size) ** 2 * LOOKING
     return JUDGING + forward * (similarity + len(setting.data.splits.test))
 
 
-def _time_reading(setting: Setting) -> float:
+def _time_reading(setting: ClassificationSetting) -> float:
     """Seconds to read an image and bring it to the store's size, for the first time."""
     positions = setting.data.training[-32:]
     begun = time.perf_counter()
@@ -188,7 +187,7 @@ def _time_reading(setting: Setting) -> float:
 
 
 @torch.inference_mode()
-def _time_forward(setting: Setting, most: float) -> float:
+def _time_forward(setting: ClassificationSetting, most: float) -> float:
     chain = setting.reference.to(setting.fabric.device)
     chain.to(memory_format=torch.channels_last)
     chain.eval()
@@ -199,7 +198,9 @@ def _time_forward(setting: Setting, most: float) -> float:
     return _least_seconds(lambda: chain(images), most) / len(positions)
 
 
-def _time_step(setting: Setting, strategy: Strategy, most: float) -> tuple[float, Frozen | None]:
+def _time_step(
+    setting: ClassificationSetting, strategy: Strategy, most: float
+) -> tuple[float, Frozen | None]:
     """Seconds of a step and, where its arm will keep activations, of what it then leaves out."""
     chain = setting.begin(strategy, 0)
     chain.replace_classifier(len(setting.data.dataset.classes), 0)
@@ -208,7 +209,7 @@ def _time_step(setting: Setting, strategy: Strategy, most: float) -> tuple[float
     chain.to(memory_format=torch.channels_last)
     natural = defaults.steps(len(setting.data.training), setting.batch)
     plan = recipe(Trial(strategy, 0, natural), setting)
-    keeping = keeping_for(setting, plan, chain, Path())
+    keeping = setting.keeping(plan, chain, Path())
     if keeping is not None and keeping.kept:
         plan = replace(plan, cut=keeping.cut)
     learning = {row.stage for row in plan.table if any(row.shares)}
@@ -233,7 +234,7 @@ def _time_step(setting: Setting, strategy: Strategy, most: float) -> tuple[float
 
 
 def _time_update(
-    setting: Setting,
+    setting: ClassificationSetting,
     plan: Recipe,
     task: Classification,
     chain: Chain,

@@ -11,6 +11,7 @@ import torch
 from headstart.backbones import Chain
 from headstart.data.store import default_memory_limit
 from headstart.execution.setting import Setting, digest_of
+from headstart.tasks import Data
 from headstart.tasks.classification import STATISTICS_IMAGES
 from headstart.training import Activations, Keeping, Recipe, batches, below
 from headstart.training.batches import Order
@@ -19,7 +20,9 @@ from headstart.training.keeping import CPU, GPU, choose, cut_of
 SHARE = 0.25  # of what is free on the disk, or on a GPU, may be used
 
 
-def keeping_for(setting: Setting, plan: Recipe, chain: Chain, folder: Path) -> Keeping | None:
+def keeping_for(
+    setting: Setting, data: Data, plan: Recipe, chain: Chain, folder: Path
+) -> Keeping | None:
     """Whether the trial keeps activations, where, and how exactly; None where all stages learn."""
     cut = cut_of(plan.table)
     if cut == 0:
@@ -27,10 +30,10 @@ def keeping_for(setting: Setting, plan: Recipe, chain: Chain, folder: Path) -> K
     device = setting.fabric.device
     gpu = device.type == "cuda"
     memory = torch.cuda.mem_get_info(device)[0] * SHARE if gpu else default_memory_limit()
-    value = _example(setting, chain, cut)
+    value = _example(setting, data.image_size, chain, cut)
     return choose(
         cut,
-        images_kept(setting, plan),
+        images_kept(data, plan),
         value.nbytes,
         sum(setting.flops[:cut]),
         speeds=GPU if gpu else CPU,
@@ -40,26 +43,30 @@ def keeping_for(setting: Setting, plan: Recipe, chain: Chain, folder: Path) -> K
     )
 
 
-def images_kept(setting: Setting, plan: Recipe) -> int:
+def images_kept(data: Data, plan: Recipe) -> int:
     """Views of training images that the run may show, and the plain images that it measures on."""
     steps = sum(round(phase.steps * plan.unit) for phase in plan.phases) * plan.extension_limit
-    training = len(setting.data.training)
+    training = len(data.training)
     views = min(batches.VIEWS, -(-int(steps) * plan.batch // training))
-    plain = len(setting.data.splits.validation)
+    plain = len(data.splits.validation)
     if not plan.freeze_batchnorm:
         plain += min(STATISTICS_IMAGES, training)
     return views * training + plain
 
 
 def activations_for(
-    setting: Setting, plan: Recipe, chain: Chain, keeping: Keeping | None, folder: Path
+    setting: Setting,
+    known: dict[str, Activations],
+    plan: Recipe,
+    chain: Chain,
+    keeping: Keeping | None,
+    folder: Path,
 ) -> Activations | None:
     """The activations that the trial reads: those of the trial before it where they are the same.
 
     The arm's runs at other rates have the same frozen stages and see the same images in the same
-    order. What an earlier arm kept is dropped.
+    order. `known` holds the latest; what an earlier arm kept is dropped.
     """
-    known = setting.activations
     if keeping is None or not keeping.kept:
         known.clear()
         return None
@@ -68,7 +75,7 @@ def activations_for(
     key = digest_of(
         [
             _weights(chain, plan.cut),
-            hashlib.sha256(setting.data.training.tobytes()).hexdigest(),
+            hashlib.sha256(setting.training.tobytes()).hexdigest(),
             [plan.cut, plan.batch, plan.seed],
             [keeping.place, keeping.half],
         ]
@@ -92,9 +99,8 @@ def _weights(chain: Chain, cut: int) -> str:
     return digest.hexdigest()
 
 
-def _example(setting: Setting, chain: Chain, cut: int) -> torch.Tensor:
+def _example(setting: Setting, side: int, chain: Chain, cut: int) -> torch.Tensor:
     """What the stages below the cut give for one image."""
-    side = setting.data.image_size
     modes = [(module, module.training) for module in chain.modules()]
     chain.eval()
     value = below(chain, cut, setting.fabric)(

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data import nested_subsets
+from headstart.execution.classifying import ClassificationSetting
 from headstart.execution.machine import machine, versions
-from headstart.execution.setting import Setting
 from headstart.execution.solving import drawn_codes, extrapolated, widths, work
 from headstart.features import probe_stages, small_images
 from headstart.features.probing import GRID, HALVINGS, NEIGHBOURS, draws_of
@@ -26,7 +26,7 @@ def reads_pretrained(strategies: Sequence[Strategy]) -> Strategy | None:
     return next((s for s in strategies if s.head != "new" and s.starts == {"pretrained"}), None)
 
 
-def time_probe(setting: Setting, most: float) -> float:
+def time_probe(setting: ClassificationSetting, most: float) -> float:
     """Seconds that the profile will take, its codes apart: small ones are timed on drawn codes.
 
     It takes about `most` seconds or a little more.
@@ -62,7 +62,7 @@ def time_probe(setting: Setting, most: float) -> float:
     return extrapolated(timed, amount, min(MOST_IMAGES, len(data.training)), most)
 
 
-def run_probe(setting: Setting, reader: Strategy, study: Path) -> ProbeRecord | None:
+def run_probe(setting: ClassificationSetting, reader: Strategy, study: Path) -> ProbeRecord | None:
     """The profile's record: read where the study's folder has it, else measured and written.
 
     `reader` is an arm that reads pretrained codes: they are extracted as for it, once for both.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from headstart.backbones import LAST
-from headstart.execution.setting import Setting
+from headstart.execution.classifying import ClassificationSetting
 from headstart.features import code_stages, fit_logistic, fit_svm
 from headstart.strategies import Strategy
 
@@ -21,7 +21,9 @@ SMALL, LARGE = 64, 512  # images: what any head costs, and what the arithmetic a
 PASSES = 30  # over the coordinates, for each class: what the solver's iterations amount to
 
 
-def time_heads(setting: Setting, strategies: Sequence[Strategy], most: float) -> dict[str, float]:
+def time_heads(
+    setting: ClassificationSetting, strategies: Sequence[Strategy], most: float
+) -> dict[str, float]:
     """Seconds that each strategy's head will take, cross-validation included.
 
     Small heads are timed, for at most about `most` seconds, on codes that are drawn: their number
@@ -87,7 +89,7 @@ def _time_head(head: str, images: int, width: int, classes: int) -> float:
 
 
 @torch.no_grad()
-def widths(setting: Setting) -> dict[str, int]:
+def widths(setting: ClassificationSetting) -> dict[str, int]:
     """Dimensions of the code of each stage."""
     chain, side = setting.reference.eval(), setting.data.image_size
     blank = torch.zeros(1, 3, side, side, device=setting.fabric.device)

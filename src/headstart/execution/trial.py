@@ -10,7 +10,6 @@ from headstart.errors import HeadstartError
 from headstart.execution.setting import Setting, digest_of
 from headstart.records import Role
 from headstart.strategies import Strategy, defaults, resolve
-from headstart.tasks.classification import STATISTICS_IMAGES
 from headstart.training import Recipe
 
 
@@ -42,13 +41,12 @@ class Trial:
 
 def recipe(trial: Trial, setting: Setting) -> Recipe:
     """The numbers that a trial trains with."""
-    strategy, data = trial.strategy, setting.data
+    strategy = trial.strategy
     factor = trial.rate_factor or 1.0
     pretrained = strategy.head != "new"  # a head that begins at random asks for the higher rate
     default = defaults.rate(pretrained=pretrained, batch=setting.batch)
     sweep = trial.role == "sweep"
-    evaluated = len(data.splits.validation) + min(STATISTICS_IMAGES, len(data.training))
-    every = defaults.evaluate_every(trial.unit, setting.batch, evaluated)
+    every = defaults.evaluate_every(trial.unit, setting.batch, setting.evaluated)
     return Recipe(
         table=tuple(resolve(strategy, setting.stages)),
         phases=strategy.phases,
@@ -56,10 +54,10 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
         rates=tuple((phase.rate or default) * factor for phase in strategy.phases),
         batch=setting.batch,
         seed=trial.seed,
-        pixels_per_image=data.image_size**2,
-        flops=setting.flops,
+        pixels_per_image=setting.pixels,
+        flops=tuple(setting.flops),
         evaluate_every=every,
-        images=len(data.training),
+        images=len(setting.training),
         curve=not sweep,
         schedule=setting.schedule,
         freeze_batchnorm=strategy.batchnorm == "frozen",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,14 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from headstart.backbones import LAST, Chain, batchnorm_to_groupnorm
-from headstart.errors import HeadstartError
-from headstart.execution.frozen import activations_for, keeping_for
+from headstart.backbones import Chain, Learner
+from headstart.execution.classifying import ClassificationSetting, select
 from headstart.execution.machine import machine, versions
-from headstart.execution.setting import Setting, select, trial_folder
+from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trial import Trial, recipe
-from headstart.features import HeadFit, LinearHead, extract
+from headstart.features import LinearHead
 from headstart.records import (
     CurvePoint,
-    Ledger,
     Predictions,
     TrialRecord,
     append_point,
@@ -31,10 +29,9 @@ from headstart.records import (
     write_predictions,
     write_trial,
 )
-from headstart.strategies import Strategy, defaults, describe, resolve
-from headstart.tasks import Classification, measures
+from headstart.strategies import defaults, describe
+from headstart.tasks import measures
 from headstart.training import (
-    Activations,
     DivergedError,
     Hooks,
     Keeping,
@@ -44,9 +41,8 @@ from headstart.training import (
     checkpoint,
     train,
 )
-from headstart.training.averaging import estimate_batchnorm
 
-__all__ = ["Trial", "fits_classifier", "run", "set_classifier"]
+__all__ = ["Trial", "run"]
 
 
 def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecord:
@@ -94,101 +90,26 @@ def _new_record(trial: Trial, setting: Setting) -> TrialRecord:
         table=describe(strategy, setting.stages),
         role=trial.role,
         seed=trial.seed,
-        train_images=len(setting.data.training),
+        train_images=len(setting.training),
         planned_steps=sum(round(phase.steps * trial.unit) for phase in strategy.phases),
         rate_factor=trial.rate_factor,
-        changes=list(setting.reference.origin.changes),
+        changes=list(setting.changes),
         versions=versions(),
         machine=machine(setting.fabric.device),
         started=_now(),
     )
 
 
-@dataclass(frozen=True)
-class _Start:
-    """A trial before its first step, and what it cost to get there."""
-
-    chain: Chain
-    fit: HeadFit | None  # of a head that was solved
-    spent: Ledger
-
-
-def _prepare(trial: Trial, setting: Setting) -> _Start:
-    """The chain as the trial begins: weights, normalization, head."""
-    begun = time.perf_counter()
-    strategy = trial.strategy
-    chain = setting.begin(strategy, trial.seed)
-    fit = None
-    if strategy.head != "new" and strategy.trains and strategy.batchnorm == "live":
-        fit = _solve_with_live_statistics(trial, setting, chain)
-    elif strategy.head != "new":
-        # Codes are extracted once for many arms, but each is billed as if it had been alone.
-        asked = time.perf_counter()
-        codes = setting.codes(strategy, trial.seed, chain)
-        begun += time.perf_counter() - asked - codes.seconds
-        fit = setting.fit_head(strategy, trial.seed, chain)
-    classes = len(setting.data.dataset.classes)
-    chain.replace_classifier(classes, strategy.drawing_seed(trial.seed))
-    if strategy.norm == "group" and not batchnorm_to_groupnorm(chain.network):
-        raise HeadstartError(
-            f"Strategy '{strategy.name}' asks for GroupNorm in BatchNorm's place, but "
-            f"{setting.backbone} has no BatchNorm. Leave the strategy out."
-        )
-    if fit is not None and fits_classifier(strategy):
-        set_classifier(chain, fit.head)
-    chain = chain.to(memory_format=torch.channels_last)
-    passes = 0 if fit is None else 1
-    seconds = time.perf_counter() - begun
-    return _Start(chain, fit, setting.training_passes(passes, seconds))
-
-
-def _solve_with_live_statistics(trial: Trial, setting: Setting, chain: Chain) -> HeadFit:
-    """A head for the codes that the network will give while its BatchNorm follows the batches.
-
-    A head solved on the pretrained statistics does not fit them: on images unlike the source its
-    loss began 50 times higher.
-    """
-    data = setting.data
-    task = _task(trial, setting, chain)
-    chain.learn({row.stage for row in resolve(trial.strategy, setting.stages) if row.shares[0]})
-    estimate_batchnorm(chain, task.statistics())
-    codes = extract(
-        chain, data.dataset, data.store, data.training, [LAST], image_size=data.image_size
-    )
-    return setting.solve(trial.strategy, codes[LAST])
-
-
-def _task(
-    trial: Trial, setting: Setting, chain: Chain, activations: Activations | None = None
-) -> Classification:
-    return Classification(
-        setting.data,
-        chain,
-        batch=setting.batch,
-        seed=trial.seed,
-        device=setting.fabric.device,
-        activations=activations,
-    )
-
-
-def fits_classifier(strategy: Strategy) -> bool:
-    """Whether the solved head is the network's own classifier, and not one beside it."""
-    return strategy.head == "logistic" and strategy.codes == "last"
-
-
-def set_classifier(chain: Chain, head: LinearHead) -> None:
-    """Put a solved head in the classifier's place."""
-    chain.head.set(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-
-
 def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) -> TrialRecord:
     """An arm without steps: a head solved on codes."""
-    start = _prepare(trial, setting)
-    fit = start.fit
-    assert fit is not None
-    codes = setting.codes(trial.strategy, trial.seed, start.chain)
+    assert isinstance(setting, ClassificationSetting)
+    strategy, seed = trial.strategy, trial.seed
+    start = setting.start(strategy, seed)
+    assert isinstance(start.learner, Chain)
+    fit = setting.fit_head(strategy, seed, start.learner)
+    codes = setting.codes(strategy, seed, start.learner)
     positions = setting.data.splits.validation
-    scores = fit.head.probabilities(select(codes.validation, trial.strategy.codes))
+    scores = fit.head.probabilities(select(codes.validation, strategy.codes))
     predictions = Predictions(positions, setting.data.labels(positions), scores)
     loss, accuracy = measures(predictions)
     truncate_curve(folder, -1)
@@ -196,14 +117,13 @@ def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) ->
     append_point(folder, point)
     write_predictions(folder, predictions)
     _save_head(folder, fit.head)
-    chosen = {"penalty": fit.penalty, "cross_validation": fit.cross_validation}
     return record.model_copy(
         update={
             "state": "done",
             "ledger": start.spent,
             "accuracy": accuracy,
             "loss": loss,
-            "chosen": chosen,
+            "chosen": start.chosen | {"cross_validation": fit.cross_validation},
         }
     )
 
@@ -211,29 +131,25 @@ def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) ->
 def _train(
     trial: Trial, setting: Setting, folder: Path, record: TrialRecord, hooks: Hooks
 ) -> TrialRecord:
-    start = _prepare(trial, setting)
-    chain, fit = start.chain, start.fit
-    plan, keeping = _keeping(recipe(trial, setting), setting, folder, record, chain)
+    start = setting.start(trial.strategy, trial.seed)
+    plan, keeping = _kept(recipe(trial, setting), setting, folder, record, start.learner)
     chosen: dict[str, Any] = {"rate": plan.rates, "rate_factor": trial.rate_factor}
     if keeping is not None:
         # Written down before the first step: a resumed run keeps the same values as exactly.
         chosen["activations"] = asdict(keeping)
         record = record.model_copy(update={"chosen": chosen})
         write_trial(folder, record)
-    activations = activations_for(setting, plan, chain, keeping, folder)
-    task = _task(trial, setting, chain, activations)
+    task = setting.task(plan, start.learner, keeping, folder)
     try:
-        outcome = train(chain, task, plan, folder, setting.fabric, hooks)
+        outcome = train(start.learner, task, plan, folder, setting.fabric, hooks)
     except PausedError:
-        if task.latest is not None:
-            write_predictions(folder, task.latest)
+        task.write(folder)
         raise
     if trial.role != "sweep":
         # A run ends with an evaluation, of the very weights that it leaves in the network.
-        assert task.latest is not None
-        write_predictions(folder, task.latest)
+        task.write(folder)
     if trial.role == "trial":
-        _save_network(folder, chain)
+        _save_network(folder, start.learner)
     return record.model_copy(
         update={
             "state": "done",
@@ -243,20 +159,20 @@ def _train(
             "planned_steps": outcome.planned_steps,
             "still_rising": outcome.still_rising,
             "events": [*_notices(setting, plan, keeping), *outcome.events],
-            "chosen": chosen | ({"penalty": fit.penalty} if fit else {}),
+            "chosen": chosen | start.chosen,
         }
     )
 
 
-def _keeping(
-    plan: Recipe, setting: Setting, folder: Path, record: TrialRecord, chain: Chain
+def _kept(
+    plan: Recipe, setting: Setting, folder: Path, record: TrialRecord, learner: Learner
 ) -> tuple[Recipe, Keeping | None]:
-    """What is kept below frozen stages, as decided before the first step, and the run's recipe.
+    """The run's recipe, and what is kept below frozen stages, as decided before the first step.
 
     None where the first stage learns.
     """
     decided = record.chosen.get("activations")
-    keeping = Keeping(**decided) if decided else keeping_for(setting, plan, chain, folder)
+    keeping = Keeping(**decided) if decided else setting.keeping(plan, learner, folder)
     if keeping is None or not keeping.kept:
         return plan, keeping
     return replace(plan, cut=keeping.cut), keeping
@@ -288,8 +204,8 @@ def _save_head(folder: Path, head: LinearHead) -> None:
         save_file(tensors, temporary)
 
 
-def _save_network(folder: Path, chain: Chain) -> None:
-    state = {name: value.contiguous() for name, value in chain.network.state_dict().items()}
+def _save_network(folder: Path, learner: Learner) -> None:
+    state = {name: value.contiguous() for name, value in learner.network.state_dict().items()}
     with replacing(folder / "weights.safetensors") as temporary:
         save_file(state, temporary)
 

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from headstart.backbones import LAST, Chain, Origin
 from headstart.errors import HeadstartError
 from headstart.execution import versions
+from headstart.execution.classifying import fits_classifier, set_classifier
 from headstart.execution.setting import trial_folder, weights_of
-from headstart.execution.trials import fits_classifier, set_classifier
 from headstart.features import LinearHead, code_stages
 from headstart.models.card import CARD, HEAD, WEIGHTS, Card, Head, Pretraining, file_digest
 from headstart.models.loading import load as load_model

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from headstart.backbones import load
 from headstart.data import Dataset, ImageStore, Splits, make_splits, open_dataset, units
 from headstart.errors import HeadstartError
-from headstart.execution import Costs, Setting, Trial, fabric, measure_costs
+from headstart.execution import ClassificationSetting, Costs, Trial, fabric, measure_costs
 from headstart.execution.costs import TIMED_STEPS
 from headstart.features import average_names, code_stages
 from headstart.features.cache import Cache
@@ -41,7 +41,7 @@ class Study:
 
     asked: Question
     resolved: Resolved
-    setting: Setting
+    setting: ClassificationSetting
     folder: Path
 
     @property
@@ -112,7 +112,9 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
     return Study(asked, resolved, setting, folder)
 
 
-def _setting(asked: Question, dataset: Dataset, splits: Splits, folder: Path) -> Setting:
+def _setting(
+    asked: Question, dataset: Dataset, splits: Splits, folder: Path
+) -> ClassificationSetting:
     chain = load(asked.backbone, asked.weights)
     typical = int(np.median(dataset.sizes.min(axis=1)))
     size = asked.image_size or defaults.image_size(chain.preprocessing.image_size, typical)
@@ -124,7 +126,7 @@ def _setting(asked: Question, dataset: Dataset, splits: Splits, folder: Path) ->
             f"--batch-size {batch} is more than the {len(splits.train)} training images."
         )
     store = ImageStore(dataset, chain.preprocessing.at(size))
-    return Setting(
+    return ClassificationSetting(
         data=Data(dataset, splits, store, size, splits.train),
         backbone=asked.backbone,
         weights=asked.weights,
@@ -138,7 +140,7 @@ def _setting(asked: Question, dataset: Dataset, splits: Splits, folder: Path) ->
     )
 
 
-def _engine(setting: Setting) -> EngineChoice:
+def _engine(setting: ClassificationSetting) -> EngineChoice:
     """What computes codes. On a GPU float32: the model that is handed over computes in it too."""
     chain = setting.reference.to(setting.fabric.device)
     if setting.fabric.device.type == "cuda":
@@ -148,7 +150,9 @@ def _engine(setting: Setting) -> EngineChoice:
     return choose_engine(chain, names, setting.data.image_size, images, setting.cache)
 
 
-def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict[str, str]]:
+def _strategies(
+    asked: Question, setting: ClassificationSetting
+) -> tuple[list[Strategy], dict[str, str]]:
     """The arms in the order they run, and notes on them."""
     has_batchnorm = any(isinstance(m, _BatchNorm) for m in setting.reference.modules())
     small = has_batchnorm and setting.batch < defaults.SMALL_BATCH
@@ -182,7 +186,7 @@ def _strategies(asked: Question, setting: Setting) -> tuple[list[Strategy], dict
 
 def _costs(
     asked: Question,
-    setting: Setting,
+    setting: ClassificationSetting,
     strategies: Sequence[Strategy],
     engine: EngineChoice,
     listener: Listener,
@@ -205,7 +209,7 @@ def _costs(
 
 def _plan(
     asked: Question,
-    setting: Setting,
+    setting: ClassificationSetting,
     strategies: Sequence[Strategy],
     notes: dict[str, str],
     costs: Costs | None,

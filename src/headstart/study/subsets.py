@@ -8,7 +8,7 @@ from fractions import Fraction
 from headstart.data import nested_subsets
 from headstart.data.dataset import Indices
 from headstart.errors import HeadstartError
-from headstart.execution import Setting
+from headstart.execution import ClassificationSetting
 from headstart.strategies import defaults
 from headstart.study.question import ArmPlan, Question, SizePlan
 
@@ -20,7 +20,9 @@ def image_counts(asked: Question, images: int) -> list[int]:
     return [round(share * images) for share in asked.sizes or []]
 
 
-def plan_subsets(asked: Question, setting: Setting, arms: Sequence[ArmPlan]) -> list[SizePlan]:
+def plan_subsets(
+    asked: Question, setting: ClassificationSetting, arms: Sequence[ArmPlan]
+) -> list[SizePlan]:
     """The arms as they run on each subset: the same ones, with the steps that so many images take.
 
     HeadstartError where a subset cannot have an image of every class, or is no size of its own.
@@ -48,7 +50,9 @@ def plan_subsets(asked: Question, setting: Setting, arms: Sequence[ArmPlan]) -> 
     ]
 
 
-def draw_subsets(asked: Question, setting: Setting, plans: Sequence[SizePlan]) -> list[Indices]:
+def draw_subsets(
+    asked: Question, setting: ClassificationSetting, plans: Sequence[SizePlan]
+) -> list[Indices]:
     """The images of each subset: stratified, each contained in every larger one."""
     labels, training = setting.data.dataset.labels, setting.data.training
     return nested_subsets(labels, training, [plan.images for plan in plans], seed=asked.seed)

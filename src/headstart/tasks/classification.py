@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from headstart.data import (
     augment,
     normalize,
 )
-from headstart.records import Predictions
+from headstart.records import Predictions, write_predictions
 from headstart.seeds import seed_for
 from headstart.tasks.views import draws
 from headstart.training import Activations
@@ -110,6 +111,11 @@ class Classification:
         """Mean cross-entropy and accuracy on the validation split."""
         self.latest = self.predict(model, self._data.splits.validation)
         return measures(self.latest)
+
+    def write(self, folder: Path) -> None:
+        """Write the last evaluation's predictions."""
+        if self.latest is not None:
+            write_predictions(folder, self.latest)
 
     def statistics(self) -> Iterable[Tensor]:
         """Unaugmented training images, for BatchNorm."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ class Task(Protocol):
 
     def evaluate(self, model: nn.Module) -> tuple[float, float]:
         """Mean loss and metric on the validation images."""
+
+    def write(self, folder: Path) -> None:
+        """Write what was answered at the last evaluation, if there was one, in a trial's folder."""
 
     def statistics(self) -> Iterable[Tensor]:
         """What the model is given for plain training images, to estimate BatchNorm's statistics."""
