@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from headstart.errors import HeadstartError
 from headstart.evidence.detection_images import matched_precision, pseudo_values
-from headstart.evidence.detection_matching import match
+from headstart.evidence.detection_matching import ClassMatches, Matches, match
 from headstart.evidence.detection_metrics import average_precision
 from headstart.evidence.detection_records import Detections
 from headstart.evidence.statistics import paired_bootstrap
@@ -91,30 +91,61 @@ def test_fewer_than_two_images_with_objects_are_refused() -> None:
         pseudo_values(match(truth, detections))
 
 
-@pytest.fixture(scope="module")
-def two_detectors() -> tuple[dict[str, Any], list[list[Detections]], np.ndarray]:
-    """Annotations, two detectors, and [draws, 2]: both judged anew on images that were drawn."""
-    rng = np.random.default_rng(5)
+def drawn_matches(matches: Matches, chosen: Sequence[int]) -> Matches:
+    """Of images that were drawn with replacement: matches in one image depend on no other."""
+    times = np.bincount(chosen, minlength=matches.images)
+    classes = []
+    for found in matches.classes:
+        rows = np.repeat(np.arange(len(found.images)), times[found.images])
+        true, passed = found.true[:, rows], found.passed[:, rows]
+        classes.append(ClassMatches(found.images[rows], true, passed, found.objects * times))
+    return Matches(matches.images, tuple(classes))
+
+
+def drawn_precision(arms: Sequence[Matches], draws: int, rng: np.random.Generator) -> np.ndarray:
+    """[draws, arms]: each arm judged anew on drawn images, the same for all arms."""
+    n = arms[0].images
+    chosen = rng.integers(n, size=(draws, n))
+    return np.array([[matched_precision(drawn_matches(a, c)) for a in arms] for c in chosen])
+
+
+def test_judging_drawn_images_is_judging_their_matches() -> None:
+    rng = np.random.default_rng(3)
+    truth = truth_of(rng, images=12)
+    # No two scores are equal, as copies of an image stand elsewhere in the order than it does.
+    detections = [
+        Detections(d.boxes, d.scores + rng.uniform(0, 0.009, len(d)).astype(np.float32), d.labels)
+        for d in detections_of(rng, truth)
+    ]
+    for chosen in rng.integers(12, size=(4, 12)).tolist():
+        anew = precision_on(truth, detections, chosen)
+        drawn = matched_precision(drawn_matches(match(truth, detections), chosen))
+        assert drawn == pytest.approx(anew, abs=0.005)  # copies of a detection are equal in score
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_standard_errors_are_those_of_a_bootstrap_that_judges_anew(seed: int) -> None:
+    """Within a quarter, for two detectors and for their difference."""
+    rng = np.random.default_rng(seed)
     truth = truth_of(rng, images=40, classes=2, objects=3, crowds=0)
-    arms = [detections_of(rng, truth, noise=0.06), detections_of(rng, truth, noise=0.11)]
-    rows = []
-    for _ in range(100):
-        chosen = rng.integers(40, size=40).tolist()
-        rows.append([matched_precision(match(*of_images(truth, arm, chosen))) for arm in arms])
-    return truth, arms, np.array(rows, dtype=np.float64)
-
-
-@pytest.mark.parametrize("most", [400, 20, 13])
-def test_standard_errors_are_those_of_a_bootstrap_that_judges_anew(
-    two_detectors: tuple[dict[str, Any], list[list[Detections]], np.ndarray], most: int
-) -> None:
-    """Within a quarter, for one detector and for the difference of two, with groups as without."""
-    truth, arms, drawn = two_detectors
-    values = [pseudo_values(match(truth, arm), most) for arm in arms]
-    paired = paired_bootstrap([value[None] for value in values], draws=2000)
+    arms = [match(truth, detections_of(rng, truth, noise=noise)) for noise in (0.06, 0.11)]
+    drawn = drawn_precision(arms, 100, rng)
+    paired = paired_bootstrap([pseudo_values(arm)[None] for arm in arms], draws=2000)
     np.testing.assert_allclose(paired.std(axis=0), drawn.std(axis=0), rtol=0.25)
     difference = (paired[:, 0] - paired[:, 1]).std()
     assert difference == pytest.approx((drawn[:, 0] - drawn[:, 1]).std(), rel=0.25)
+
+
+def test_standard_errors_hold_where_groups_are_left_out() -> None:
+    """Ten groups tell a standard error to a quarter at best, so the mean over sets is judged."""
+    shares = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        truth = truth_of(rng, images=30, classes=1, objects=3, crowds=0)
+        arm = match(truth, detections_of(rng, truth))
+        drawn = drawn_precision([arm], 60, rng)
+        shares.append(pseudo_values(arm, 10).std() / np.sqrt(30) / drawn.std())
+    assert np.mean(shares) == pytest.approx(1, abs=0.25)
 
 
 def test_a_hundred_images_take_under_two_seconds() -> None:

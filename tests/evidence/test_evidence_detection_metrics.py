@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,14 @@ def test_detections_are_read_as_they_were_written(tmp_path: Path) -> None:
         for name in ("boxes", "scores", "labels", "keypoints"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert one.masks == other.masks
+    texts = [
+        tuple({**rle, "counts": rle["counts"].decode()} for rle in found.masks)
+        for found in detections
+    ]
+    as_text = [replace(d, masks=masks) for d, masks in zip(detections, texts, strict=True)]
+    write_detections(tmp_path / "texts.npz", indices, as_text)  # as JSON has them
+    assert read_detections(tmp_path / "texts.npz")[1][0].masks == detections[0].masks
+    assert average_precision(truth, as_text, "masks") == average_precision(truth, read, "masks")
     plain = [Detections(d.boxes, d.scores, d.labels) for d in detections]
     write_detections(tmp_path / "plain.npz", indices, plain)
     assert all(

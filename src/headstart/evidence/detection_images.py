@@ -36,6 +36,11 @@ def pseudo_values(matches: Matches, most: int = MOST_LEFT_OUT) -> Floats:
     their value, and would pass for independent ones; so what a group of m images moves is divided
     among them by the square root of m and not by m, which keeps the variance of the mean.
 
+    Against a bootstrap that judged drawn images anew, on made-up detections (40 to 200 images, 2 to
+    10 classes), the standard error was 1.00 to 1.10 times as large, of single detectors as of
+    differences, and with groups as large in the mean. G groups tell it to a share of
+    1 / sqrt(2 G): 4% with 400 of them.
+
     Two detectors on the same images have the same groups, whatever they found. A value may lie
     outside 0..1. A class that is found in one image only weighs more there than in a bootstrap,
     which draws that image not at all in a third of the draws. Raises HeadstartError where fewer

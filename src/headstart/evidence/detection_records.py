@@ -26,7 +26,7 @@ class Rle(TypedDict):
     """A mask in COCO's compressed run-length encoding."""
 
     size: list[int]  # height and width of the image
-    counts: bytes
+    counts: bytes | str
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Detections:
 def encode_masks(masks: npt.NDArray[np.bool_]) -> tuple[Rle, ...]:
     """Masks [n, H, W] as run lengths."""
     columns = np.asfortranarray(masks.astype(np.uint8).transpose(1, 2, 0))
-    return tuple(_plain(rle) for rle in rle_codec.encode(columns)) if len(masks) else ()
+    return tuple(rle_codec.encode(columns)) if len(masks) else ()
 
 
 def decode_masks(masks: Sequence[Rle], height: int, width: int) -> npt.NDArray[np.bool_]:
@@ -67,13 +67,9 @@ def decode_masks(masks: Sequence[Rle], height: int, width: int) -> npt.NDArray[n
     return np.asarray(rle_codec.decode(list(masks))).transpose(2, 0, 1).astype(np.bool_)
 
 
-def _plain(rle: Rle) -> Rle:
+def _counts(rle: Rle) -> bytes:
     counts = rle["counts"]
-    height, width = (int(side) for side in rle["size"])
-    return {
-        "size": [height, width],
-        "counts": counts.encode() if isinstance(counts, str) else counts,
-    }
+    return counts.encode() if isinstance(counts, str) else counts
 
 
 def write_detections(path: Path, indices: Ints, detections: Sequence[Detections]) -> None:
@@ -83,7 +79,7 @@ def write_detections(path: Path, indices: Ints, detections: Sequence[Detections]
     """
     if len(indices) != len(detections):
         raise ValueError(f"{len(indices)} images, but detections of {len(detections)}")
-    arrays: dict[str, npt.NDArray[np.generic]] = {
+    arrays: dict[str, Any] = {
         "indices": np.asarray(indices, dtype=np.int64),
         "counts": np.array([len(found) for found in detections], dtype=np.int64),
         "boxes": _joined([found.boxes for found in detections], (0, 4)),
@@ -95,7 +91,7 @@ def write_detections(path: Path, indices: Ints, detections: Sequence[Detections]
     if len(masks) not in (0, len(detections)) or len(keypoints) not in (0, len(detections)):
         raise ValueError("masks or keypoints were found for some images only")
     if masks:
-        arrays |= _mask_arrays([_plain(rle) for of_image in masks for rle in of_image])
+        arrays |= _mask_arrays([rle for of_image in masks for rle in of_image])
     if keypoints:
         arrays["keypoints"] = _joined(keypoints, (0, *keypoints[0].shape[1:]))
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -106,10 +102,11 @@ def _joined(parts: Sequence[npt.NDArray[np.generic]], empty: tuple[int, ...]) ->
     return np.concatenate(parts) if parts else np.zeros(empty, dtype=np.float32)
 
 
-def _mask_arrays(masks: Sequence[Rle]) -> dict[str, npt.NDArray[np.generic]]:
+def _mask_arrays(masks: Sequence[Rle]) -> dict[str, Any]:
+    counts = [_counts(rle) for rle in masks]
     return {
-        "mask_bytes": np.frombuffer(b"".join(rle["counts"] for rle in masks), dtype=np.uint8),
-        "mask_lengths": np.array([len(rle["counts"]) for rle in masks], dtype=np.int64),
+        "mask_bytes": np.frombuffer(b"".join(counts), dtype=np.uint8),
+        "mask_lengths": np.array([len(content) for content in counts], dtype=np.int64),
         "mask_sizes": np.array([rle["size"] for rle in masks], dtype=np.int32).reshape(-1, 2),
     }
 
