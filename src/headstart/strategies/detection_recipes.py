@@ -96,7 +96,8 @@ class DetectionRecipe:
                 "Ask for more steps or a larger multiple."
             )
         first, second = (
-            steps - max(1, round(share * min(unit_steps, steps))) for share in defaults.FIXED_TAIL
+            steps - max(1, round(share * unit_steps * min(1, times)))
+            for share in defaults.FIXED_TAIL
         )
         return DetectionSchedule(
             peak=self.rate * batch / REFERENCE_BATCH,

@@ -33,7 +33,6 @@ class DetectorNetwork(_Part):
     backbones: tuple[str, ...] = Field(min_length=1)
     normalization: Normalization
     pyramid: bool = True  # feature pyramid network
-    cascade_last_steps: int | None = None  # the cascade is switched on for so many last steps
     test_augmentation: bool = False
 
 
@@ -53,6 +52,7 @@ class StudyArm(_Part):
     weights: Literal["random", "pretrained"]
     times: tuple[float, ...] = ()
     steps: tuple[int, ...] = ()
+    cascade_times: float | None = Field(None, gt=0)  # at the end, in x, with a cascade of heads
 
     @model_validator(mode="after")
     def _one_way(self) -> StudyArm:
