@@ -99,10 +99,9 @@ def drop_unread(chain: Chain, last: int) -> None:
         names = {name for name, module in hollow.network.named_modules() if module in called}
     chain.remove_classifier()
     for name, module in list(chain.network.named_modules()):
-        holds = any(True for _ in module.parameters(recurse=False)) or any(
-            True for _ in module.buffers(recurse=False)
-        )
-        if name and holds and not names.intersection(_with_owners(name)):
+        # What has parts may hold tensors of its own that are read without a call (positions).
+        is_layer = not any(True for _ in module.children())
+        if is_layer and not names.intersection(_with_owners(name)):
             put(chain.network, name, nn.Identity())
 
 
