@@ -1,0 +1,222 @@
+"""A detector: its network, its rows, and what can be switched while it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.transform import resize_boxes
+
+from headstart.backbones import Origin
+from headstart.detectors.backbone import Backbone, SimplePyramid
+from headstart.detectors.regions import RegionHeads
+from headstart.detectors.specification import DetectorSpecification
+from headstart.errors import HeadstartError
+
+Target = dict[str, Tensor]
+
+
+class Detector(nn.Module):
+    """A network that finds objects, called as torchvision's detectors are.
+
+    In training: a list of images [3, H, W] in 0..1 and as many targets give a dictionary of losses.
+    Targets have `boxes` [N, 4] (x1, y1, x2, y2 in pixels) and `labels` [N] (1 to classes); for
+    mask-rcnn `masks` [N, H, W] of 0 and 1, for keypoint-rcnn `keypoints` [N, K, 3] (x, y, visible).
+    N may be 0. In inference: images give, each, `boxes`, `labels`, `scores` in the image's own
+    pixels, and `masks` [N, 1, H, W] in 0..1, or `keypoints` and `keypoints_scores`.
+
+    Which regions are sampled in training is drawn from torch's own generator: seed it for each
+    step.
+    """
+
+    def __init__(self, specification: DetectorSpecification, network: nn.Module) -> None:
+        super().__init__()
+        self.specification = specification
+        self.network = network
+        self.frozen: frozenset[str] = frozenset()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone with its pyramid; a part of `network`."""
+        backbone = self.network.backbone
+        assert isinstance(backbone, Backbone)
+        return backbone
+
+    @property
+    def origin(self) -> Origin:
+        """Where the backbone's network and weights come from."""
+        return self.backbone.chain.origin
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Stages of the backbone that are read, first to last, then the parts on top of it."""
+        names = self.backbone.chain.stage_names[: self.backbone.read[-1].index + 1]
+        return (*names, *self._parts())
+
+    def _parts(self) -> dict[str, tuple[nn.Module, ...]]:
+        network: Any = self.network
+        parts: dict[str, tuple[nn.Module, ...]] = {}
+        if self.backbone.fpn is not None:
+            parts["fpn"] = (self.backbone.fpn,)
+        if self.specification.is_dense:
+            return {**parts, "head": (network.head,)}
+        heads = network.roi_heads
+        parts["rpn"] = (network.rpn,)
+        parts["box"] = (heads.box_head, heads.box_predictor, heads.later)
+        if heads.has_mask():
+            parts["mask"] = (heads.mask_head, heads.mask_predictor)
+        if heads.has_keypoint():
+            parts["keypoints"] = (heads.keypoint_head, heads.keypoint_predictor)
+        return parts
+
+    def parameters_of(self, row: str) -> list[nn.Parameter]:
+        """The parameters of one of the `rows`."""
+        parts = self._parts()
+        if row in parts:
+            return [p for module in parts[row] for p in module.parameters()]
+        return [p for _, p in self.backbone.chain.parameters_of(row)]
+
+    def train(self, mode: bool = True) -> Detector:
+        """Training or inference mode; frozen stages stay in inference mode.
+
+        So the running statistics of their BatchNorms do not move.
+        """
+        super().train(mode)
+        if mode and self.frozen:
+            chain = self.backbone.chain
+            chain.learn([name for name in chain.stage_names if name not in self.frozen])
+        return self
+
+    def set_cascade(self, on: bool) -> None:
+        """Let the cascade's later stages run, or not; a specified cascade is on from the start.
+
+        Switched off before training and on later, the later stages begin as copies of the first
+        (see `RegionHeads.switch`). Whether it is on is kept with the weights.
+
+        Raises:
+            HeadstartError: the specification has no cascade.
+        """
+        if not self.specification.cascade:
+            raise HeadstartError(
+                "The detector has no cascade to switch. Build it with cascade=True; "
+                "set_cascade(False) then leaves the later stages out until they are wanted."
+            )
+        self.heads.switch(on)
+
+    @property
+    def heads(self) -> RegionHeads:
+        """The heads for regions; only the R-CNN families have them."""
+        heads = getattr(self.network, "roi_heads", None)
+        assert isinstance(heads, RegionHeads)
+        return heads
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> Any:
+        """Losses by name in training, a list of detections in inference.
+
+        Raises:
+            HeadstartError: targets that lack something or have labels out of range; synchronized
+                BatchNorm on a CPU.
+        """
+        if self.training:
+            self._check(images, targets)
+        return self.network(list(images), None if targets is None else list(targets))
+
+    def _check(self, images: Sequence[Tensor], targets: Sequence[Target] | None) -> None:
+        own = self.specification
+        if own.normalization == "sync-batch" and images[0].device.type == "cpu":
+            raise HeadstartError(
+                "Synchronized BatchNorm ('sync-batch') does not train on a CPU. Use normalization "
+                "'group', or a GPU."
+            )
+        more = {"mask-rcnn": ["masks"], "keypoint-rcnn": ["keypoints"]}.get(own.family, [])
+        for index, target in enumerate(targets or ()):
+            for key in ("boxes", "labels", *more):
+                if key not in target:
+                    raise HeadstartError(f"Target {index} has no '{key}'; {own.family} needs it.")
+            labels = target["labels"]
+            if len(labels) and not 1 <= int(labels.min()) <= int(labels.max()) <= own.classes:
+                raise HeadstartError(
+                    f"Target {index} has labels from {int(labels.min())} to {int(labels.max())}; "
+                    f"they must be 1 to {own.classes}."
+                )
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it draws masks."""
+        return self.specification.family == "mask-rcnn"
+
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether it places keypoints."""
+        return self.specification.family == "keypoint-rcnn"
+
+    @torch.no_grad()
+    def boxes(self, images: Sequence[Tensor], short_side: int) -> list[Target]:
+        """Boxes, labels and scores alone, of images resized to another shorter side."""
+        network: Any = self.network
+        with self._resizing(short_side):
+            if self.specification.is_dense:
+                return list(network(list(images)))
+            listed, _ = network.transform(list(images))
+            maps = network.backbone(listed.tensors)
+            proposals, _ = network.rpn(listed, maps)
+            found = self.heads.detect(maps, proposals, listed.image_sizes)
+            sizes = [tuple(image.shape[-2:]) for image in images]
+            return list(network.transform.postprocess(found, listed.image_sizes, sizes))
+
+    @torch.no_grad()
+    def masks(
+        self,
+        images: Sequence[Tensor],
+        short_side: int,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """For each image the masks [N, 1, 28, 28], in 0..1, of boxes found elsewhere."""
+        with self._resizing(short_side):
+            maps, resized, shapes = self._at(images, boxes)
+            return self.heads.masks(maps, resized, list(labels), shapes)
+
+    @torch.no_grad()
+    def heatmaps(
+        self, images: Sequence[Tensor], short_side: int, boxes: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """For each image keypoint scores [N, K, 56, 56] over boxes found elsewhere."""
+        with self._resizing(short_side):
+            maps, resized, shapes = self._at(images, boxes)
+            found = self.heads.heatmaps(maps, resized, shapes)
+            return list(found.split([len(each) for each in boxes]))
+
+    def _at(
+        self, images: Sequence[Tensor], boxes: Sequence[Tensor]
+    ) -> tuple[dict[str, Tensor], list[Tensor], list[tuple[int, int]]]:
+        network: Any = self.network
+        listed, _ = network.transform(list(images))
+        resized = [
+            resize_boxes(found, list(image.shape[-2:]), list(size))
+            for found, image, size in zip(boxes, images, listed.image_sizes, strict=True)
+        ]
+        return network.backbone(listed.tensors), resized, listed.image_sizes
+
+    @contextmanager
+    def _resizing(self, short_side: int) -> Iterator[None]:
+        """Inference at another shorter side; the bound of the longer one goes along."""
+        own, transform, training = self.specification, self.network.transform, self.training
+        long_side = round(own.long_side * short_side / own.short_side)
+        assert isinstance(transform, nn.Module)
+        if isinstance(self.backbone.fpn, SimplePyramid) and short_side > own.short_side:
+            raise HeadstartError(
+                f"{self.origin.name} has positions for one size: it takes images of a shorter side "
+                f"of up to {own.short_side} px, not of {short_side}. Leave larger scales out."
+            )
+        before = transform.min_size, transform.max_size
+        transform.min_size, transform.max_size = (short_side,), long_side  # type: ignore[assignment]
+        self.eval()
+        try:
+            yield
+        finally:
+            transform.min_size, transform.max_size = before
+            self.train(training)
