@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstart.data.objects import masks
-from headstart.data.objects.dataset import Objects
+from headstart.data.objects.dataset import Floats, Objects
 from headstart.data.objects.listing import Draft, Notes
 from headstart.data.objects.masks import Box, Rle
 
@@ -49,7 +49,7 @@ class _Found:
     area: float
     crowd: bool
     mask: Rle | None
-    points: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None
+    points: Floats | None
 
 
 def checked(
@@ -71,11 +71,13 @@ def checked(
 
 
 def _check(draft: Draft, height: int, width: int, wanted: Wanted, notes: Notes) -> _Found | None:
-    if draft.label is None or draft.label not in wanted.classes:
+    label = None if draft.label is None else wanted.classes.get(draft.label)
+    if label is None:
         notes.add(UNKNOWN_CLASS, draft.at)
         return None
     if draft.relative:
         draft = _scaled(draft, height, width)
+    draft = _usable_polygons(draft, height, width, notes)
     mask = _mask(draft, height, width, notes)
     points = _points(draft, height, width, wanted.points, notes)
     box = _box(draft, mask, points, height, width, notes)
@@ -86,8 +88,8 @@ def _check(draft: Draft, height: int, width: int, wanted: Wanted, notes: Notes) 
         mask = masks.from_box(box, height, width)
     return _Found(
         box=box,
-        label=wanted.classes[draft.label],
-        area=_area(draft, box, mask),
+        label=label,
+        area=_area(draft, box, mask if wanted.masks else None),
         crowd=draft.crowd,
         mask=mask,
         points=points,
@@ -122,17 +124,24 @@ def _mask(draft: Draft, height: int, width: int, notes: Notes) -> Rle | None:
             notes.add(BAD_RUNS, f"{draft.at}: {error}")
             return None
     else:
-        furthest = FAR * max(height, width)
-        usable = [p for p in draft.outline if _usable(p, furthest)]
-        if len(usable) < len(draft.outline):
-            notes.add(BAD_POLYGON, draft.at, len(draft.outline) - len(usable))
-        if not usable:
+        if not draft.outline:
             return None
-        mask = masks.from_polygons(usable, height, width)
+        mask = masks.from_polygons(draft.outline, height, width)
     if not masks.area(mask):
         notes.add(EMPTY_MASK, draft.at)
         return None
     return mask
+
+
+def _usable_polygons(draft: Draft, height: int, width: int, notes: Notes) -> Draft:
+    """The draft without polygons that cannot be drawn."""
+    if not isinstance(draft.outline, list):
+        return draft
+    furthest = FAR * max(height, width)
+    usable = [polygon for polygon in draft.outline if _usable(polygon, furthest)]
+    if len(usable) < len(draft.outline):
+        notes.add(BAD_POLYGON, draft.at, len(draft.outline) - len(usable))
+    return replace(draft, outline=usable)
 
 
 def _usable(polygon: Sequence[float], furthest: float) -> bool:
@@ -143,9 +152,7 @@ def _usable(polygon: Sequence[float], furthest: float) -> bool:
     )
 
 
-def _points(
-    draft: Draft, height: int, width: int, count: int, notes: Notes
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
+def _points(draft: Draft, height: int, width: int, count: int, notes: Notes) -> Floats | None:
     """[K, 3] keypoints of a draft; none labelled where it has none; None where the set has none."""
     if not count:
         return None
@@ -171,7 +178,7 @@ def _points(
 def _box(
     draft: Draft,
     mask: Rle | None,
-    points: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None,
+    points: Floats | None,
     height: int,
     width: int,
     notes: Notes,
@@ -179,7 +186,7 @@ def _box(
     """The draft's box inside the image; without one that of its mask, else of its keypoints."""
     given = draft.box
     if given is None:
-        given = _around(mask, points)
+        given = _around(draft, mask, points)
         if given is None:
             notes.add(NOTHING, draft.at)
             return None
@@ -206,15 +213,17 @@ def _box(
     return box
 
 
-def _around(
-    mask: Rle | None, points: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None
-) -> Box | None:
-    if mask is not None:
+def _around(draft: Draft, mask: Rle | None, points: Floats | None) -> Box | None:
+    """The box around the corners of polygons, else around a mask, else around keypoints."""
+    if isinstance(draft.outline, list) and draft.outline:
+        corners = np.array([v for p in draft.outline for v in p], dtype=np.float64).reshape(-1, 2)
+    elif mask is not None:
         return masks.bounds(mask)
-    if points is None or not np.any(points[:, 2] > 0):
+    elif points is not None and np.any(points[:, 2] > 0):
+        corners = points[points[:, 2] > 0, :2].astype(np.float64)
+    else:
         return None
-    labelled = points[points[:, 2] > 0, :2].astype(np.float64)
-    (x0, y0), (x1, y1) = labelled.min(axis=0), labelled.max(axis=0)
+    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
 
 
@@ -231,10 +240,10 @@ def _has_area(box: Box) -> bool:
 def _area(draft: Draft, box: Box, mask: Rle | None) -> float:
     """As annotated; else of the mask, else of the box.
 
-    What is annotated does not count where the box cannot hold it: so is that of a clipped box.
+    Without a mask, what is annotated does not count where the box cannot hold it: it was clipped.
     """
     within = (box[2] - box[0]) * (box[3] - box[1])
     given = draft.area
-    if given is not None and 0 < given <= within * ROUNDING:
+    if given is not None and given > 0 and (mask is not None or given <= within * ROUNDING):
         return given
     return float(masks.area(mask)) if mask is not None else within

@@ -57,7 +57,7 @@ class Repair:
     image: str  # its id, or the name that the annotations call it by
     what: str  # the same words for the same fault, so that they can be counted
     count: int  # how many objects of the image (or points, where the words say so)
-    example: str  # the first of them, as the file has it
+    example: str  # the first of them
 
 
 @dataclass(frozen=True, eq=False)

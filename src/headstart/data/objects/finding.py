@@ -62,9 +62,8 @@ class Images:
 
 def _common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
     """How many parts two paths share from the beginning."""
-    return sum(
-        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
-    )
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def split_in(name: str) -> str:

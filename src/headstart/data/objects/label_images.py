@@ -81,9 +81,10 @@ def _all_drafts(held: Path, images: Images, notes: NotesByImage) -> dict[str, li
         except Exception as error:  # Pillow's plugins raise nearly every kind
             notes.add(f"{held.name}/{path}", UNREAD, str(error)[:120])
             continue
+        size = list(labels.shape)
         drafts[found] = [
-            Draft(CLASS, outline=dict(rle), at=f"number {value}")
-            for value, rle in masks.from_labels(labels).items()
+            Draft(CLASS, outline={"size": size, "counts": runs}, at=f"number {value}")
+            for value, runs in masks.runs_of_labels(labels).items()
         ]
     return drafts
 

@@ -50,9 +50,7 @@ def area(rle: Rle) -> int:
 
 
 def bounds(rle: Rle) -> Box:
-    """The smallest box around its pixels; (0, 0, 0, 0) where it has none."""
-    if not area(rle):
-        return 0.0, 0.0, 0.0, 0.0
+    """The smallest box around the pixels of a mask that has some."""
     x, y, width, height = (float(value) for value in coco.toBbox(dict(rle)))
     return x, y, x + width, y + height
 
@@ -80,23 +78,21 @@ def from_box(box: Box, height: int, width: int) -> Rle:
     return encode(mask)
 
 
-def from_labels(labels: npt.NDArray[np.integer[Any]]) -> dict[int, Rle]:
-    """The mask of each number but 0 in a label image [h, w], in the order of the numbers."""
-    height, width = labels.shape
+def runs_of_labels(labels: npt.NDArray[np.integer[Any]]) -> dict[int, list[int]]:
+    """The plain runs of each number but 0 in a label image [h, w], in the order of the numbers."""
     flat = np.asarray(labels).T.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     ends = np.concatenate([starts[1:], [len(flat)]])
     values = flat[starts]
     order = np.argsort(values, kind="stable")  # stable: the runs of a number stay in their order
     found, first = np.unique(values[order], return_index=True)
-    masks = {}
+    held = {}
     for value, runs in zip(found.tolist(), np.split(order, first[1:]), strict=True):
         if value:
-            bounds_of_runs = np.stack([starts[runs], ends[runs]], axis=1).ravel()
-            lengths = np.diff(bounds_of_runs, prepend=0, append=len(flat))
-            kept = lengths[:-1] if lengths[-1] == 0 else lengths
-            masks[int(value)] = from_runs(kept.tolist(), height, width)
-    return masks
+            edges = np.stack([starts[runs], ends[runs]], axis=1).ravel()
+            lengths = np.diff(edges, prepend=0, append=len(flat)).tolist()
+            held[int(value)] = lengths[:-1] if lengths[-1] == 0 else lengths
+    return held
 
 
 def unpacked(counts: str) -> list[int]:

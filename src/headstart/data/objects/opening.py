@@ -25,6 +25,7 @@ NAMED = 5
 Reader = Callable[[Path, Path | None], ObjectListing | None]
 # The more a layout says of itself, the earlier it is tried.
 READERS: tuple[Reader, ...] = (list_coco, list_voc, list_yolo, list_label_images, list_deeplabcut)
+RECTANGLES = "Every outline is a rectangle: these are boxes, and not taken as masks."
 
 LAYOUTS = """\
   COCO         annotations/*.json (or the JSON file itself) and the images
@@ -88,9 +89,11 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
     position = {name: i for i, name in enumerate(listing.ids)}
     kept = [position[name] for name in pictures.ids]
     drafts = [listing.drafts[i] for i in kept]
+    outlined = [d for own in drafts for d in own if d.outline is not None and not d.crowd]
+    masks = any(not _is_rectangle(draft) for draft in outlined)
     wanted = Wanted(
         classes={name: label for label, name in enumerate(listing.classes)},
-        masks=any(d.outline is not None and not d.crowd for own in drafts for d in own),
+        masks=masks,
         points=len(listing.scheme.names)
         if any(_has_points(draft) for own in drafts for draft in own)
         else 0,
@@ -124,12 +127,21 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
     stated = None if listing.stated is None else [listing.stated[i] for i in kept]
     warnings = [
         *listing.warnings,
+        *([RECTANGLES] if outlined and not masks else []),
         *pictures.warnings,
         *summed_up(repairs),
         *_size_warnings(pictures, stated),
         *_warnings(dataset, guessed=listing.scheme.swaps is None),
     ]
     return replace(dataset, warnings=tuple(warnings))
+
+
+def _is_rectangle(draft: Draft) -> bool:
+    """Whether the outline of a draft is a box, drawn by its corners."""
+    if not isinstance(draft.outline, list) or len(draft.outline) != 1:
+        return False
+    (corners,) = draft.outline
+    return len(set(corners[::2])) <= 2 and len(set(corners[1::2])) <= 2
 
 
 def _has_points(draft: Draft) -> bool:

@@ -43,8 +43,8 @@ def list_voc(place: Path, folder: Path | None) -> ObjectListing | None:
 
     A pixel is counted from 1 and a box includes its last one (VOC 2007 development kit, section 4),
     so the box xmin, ymin, xmax, ymax becomes x0 = xmin - 1, y0 = ymin - 1, x1 = xmax, y1 = ymax.
-    Some tools count from 0: where more boxes begin at 0 than at 1, coordinates are taken as they are,
-    and that is said. A box whose first and last pixel are the same is a click, and has no area.
+    Some tools count from 0: where more boxes begin at 0 than at 1, coordinates are taken as they
+    are, and that is said. A box whose first and last pixel are the same is a click: it has no area.
 
     Objects marked difficult are crowds: VOC neither rewards nor blames finding them. Truncated
     ones are objects like others. Splits are those of ``ImageSets/Main/train.txt`` and its like,
