@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,6 @@ def test_subsets_are_nested(images: Any, seed: int) -> None:
     sizes = list(range(1, len(positions) + 1))
     subsets = nested_object_subsets(dataset, positions, sizes, seed=seed)
     assert [len(subset) for subset in subsets] == sizes
-    for small, large in zip(subsets, subsets[1:], strict=False):
+    for small, large in pairwise(subsets):
         assert set(small.tolist()) < set(large.tolist())
     assert subsets[-1].tolist() == positions.tolist()
