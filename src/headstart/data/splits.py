@@ -4,16 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from headstart.data.dataset import Dataset, Indices
+from headstart.data.dataset import Dataset, Group, Indices
 from headstart.data.duplicates import join
 from headstart.errors import HeadstartError
 
 NAMES = ("train", "validation", "test")
 NAMED = 5
+
+
+class Grouped(Protocol):
+    """What splits are made of: images, whatever is learned from them."""
+
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+
+    @property
+    def given(self) -> npt.NDArray[np.str_] | None: ...
+
+    @property
+    def groups(self) -> Indices | None: ...
+
+    @property
+    def duplicates(self) -> tuple[Group, ...]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -48,27 +67,52 @@ def make_splits(
         raise HeadstartError(
             f"{dataset.name} has one class only ({', '.join(dataset.classes)}); two are needed."
         )
+    place, made = given_places(dataset, validation, test)
+    _refuse_lone_images(dataset, made)
+    complete(place, made, dataset, dataset.labels, {1: validation, 2: test}, seed)
+    _refuse_untrained(dataset, place)
+    return splits_at(place, made, (*_warnings(dataset, place), *torn_groups(dataset, place)))
+
+
+def given_places(
+    dataset: Grouped, validation: float, test: float
+) -> tuple[Indices, tuple[str, ...]]:
+    """[n] the given split of each image as its position in NAMES, and which splits are missing.
+
+    Images of which nothing is said are in train. Raises `HeadstartError` for shares that cannot be.
+    """
     for name, share in (("validation", validation), ("test", test)):
         if not 0 < share < 1:
             raise HeadstartError(f"{name}: the share is {share}; give one between 0 and 1.")
     if validation + test >= 1:
         raise HeadstartError(f"validation {validation} and test {test} leave nothing for train.")
-    place = np.zeros(len(dataset), dtype=np.int64)  # position in NAMES; blank given: train
-    made: tuple[str, ...] = ("train", "validation", "test")
-    if dataset.given is not None:
-        for number, name in enumerate(NAMES):
-            place[dataset.given == name] = number
-        made = tuple(name for number, name in enumerate(NAMES) if not np.any(place == number))
-    _refuse_lone_images(dataset, made)
-    shares = {1: validation, 2: test}
-    missing = {number: shares[number] for number in (1, 2) if NAMES[number] in made}
+    place = np.zeros(len(dataset), dtype=np.int64)
+    if dataset.given is None:
+        return place, NAMES
+    for number, name in enumerate(NAMES):
+        place[dataset.given == name] = number
+    return place, tuple(name for number, name in enumerate(NAMES) if not np.any(place == number))
+
+
+def complete(
+    place: Indices,
+    made: tuple[str, ...],
+    dataset: Grouped,
+    labels: Indices,
+    shares: dict[int, float],
+    seed: int,
+) -> None:
+    """Move images from train to the missing splits, of each of `labels` [n] their `shares`."""
+    missing = {number: share for number, share in shares.items() if NAMES[number] in made}
     pool = np.flatnonzero(place == 0)
     if missing and len(pool):
-        units = _units(dataset, pool)
-        place[pool] = _assign(units, dataset.labels[pool], missing, seed)
-    _refuse_untrained(dataset, place)
+        place[pool] = _assign(_units(dataset, pool), labels[pool], missing, seed)
+
+
+def splits_at(place: Indices, made: tuple[str, ...], warnings: tuple[str, ...]) -> Splits:
+    """The splits of images at `place` [n]."""
     parts = {name: np.flatnonzero(place == number) for number, name in enumerate(NAMES)}
-    return Splits(**parts, made=made, warnings=_warnings(dataset, place))
+    return Splits(**parts, made=made, warnings=warnings)
 
 
 def _refuse_lone_images(dataset: Dataset, made: tuple[str, ...]) -> None:
@@ -103,7 +147,7 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
-def _warnings(dataset: Dataset, place: Indices) -> tuple[str, ...]:
+def _warnings(dataset: Dataset, place: Indices) -> list[str]:
     warnings = []
     for number in (1, 2):
         absent = _absent(dataset, place == number)
@@ -112,21 +156,26 @@ def _warnings(dataset: Dataset, place: Indices) -> tuple[str, ...]:
                 f"The {NAMES[number]} split has no image of {len(absent)} of "
                 f"{len(dataset.classes)} classes: {_shown(absent)}."
             )
-    if dataset.groups is not None and dataset.given is not None:
-        order = np.argsort(dataset.groups, kind="stable")
-        same = dataset.groups[order][1:] == dataset.groups[order][:-1]
-        torn = np.flatnonzero(same & (place[order][1:] != place[order][:-1]))
-        if len(torn):
-            first, second = dataset.ids[order[torn[0]]], dataset.ids[order[torn[0] + 1]]
-            groups = len(np.unique(dataset.groups[order][torn]))
-            warnings.append(
-                f"{groups} groups are in more than one of the given splits; first: "
-                f"{first} and {second}."
-            )
-    return tuple(warnings)
+    return warnings
 
 
-def units(dataset: Dataset) -> Indices:
+def torn_groups(dataset: Grouped, place: Indices) -> list[str]:
+    """A line where given splits tear groups apart."""
+    if dataset.groups is None or dataset.given is None:
+        return []
+    order = np.argsort(dataset.groups, kind="stable")
+    same = dataset.groups[order][1:] == dataset.groups[order][:-1]
+    torn = np.flatnonzero(same & (place[order][1:] != place[order][:-1]))
+    if not len(torn):
+        return []
+    first, second = dataset.ids[order[torn[0]]], dataset.ids[order[torn[0] + 1]]
+    groups = len(np.unique(dataset.groups[order][torn]))
+    return [
+        f"{groups} groups are in more than one of the given splits; first: {first} and {second}."
+    ]
+
+
+def units(dataset: Grouped) -> Indices:
     """[n] a number that images which stay together share: groups and near-duplicates, joined."""
     sets: list[Iterable[int]] = list(dataset.duplicates)
     if dataset.groups is not None:
@@ -136,7 +185,7 @@ def units(dataset: Dataset) -> Indices:
     return join(len(dataset), sets)
 
 
-def _units(dataset: Dataset, pool: Indices) -> Indices:
+def _units(dataset: Grouped, pool: Indices) -> Indices:
     """[len(pool)] which images of `pool` stay together, counted from 0."""
     return np.unique(units(dataset)[pool], return_inverse=True)[1].astype(np.int64)
 

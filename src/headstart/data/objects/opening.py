@@ -1,0 +1,222 @@
+"""Opening annotated images: which reader, every image read once, every annotation checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from headstart.data.dataset import Dataset, Listing
+from headstart.data.objects.checking import Wanted, checked
+from headstart.data.objects.coco import list_coco
+from headstart.data.objects.dataset import Kind, ObjectDataset, Objects, Repair, counts
+from headstart.data.objects.deeplabcut import list_deeplabcut
+from headstart.data.objects.label_images import list_label_images
+from headstart.data.objects.listing import Draft, Notes, ObjectListing, summed_up
+from headstart.data.objects.mirroring import swaps_by_name, untwinned
+from headstart.data.objects.voc import list_voc
+from headstart.data.objects.yolo import list_yolo
+from headstart.data.opening import examine
+from headstart.errors import HeadstartError
+
+NAMED = 5
+Reader = Callable[[Path, Path | None], ObjectListing | None]
+# The more a layout says of itself, the earlier it is tried.
+READERS: tuple[Reader, ...] = (list_coco, list_voc, list_yolo, list_label_images, list_deeplabcut)
+RECTANGLES = "Every outline is a rectangle: these are boxes, and not taken as masks."
+
+LAYOUTS = """\
+  COCO         annotations/*.json (or the JSON file itself) and the images
+  Pascal VOC   Annotations/*.xml, JPEGImages/, ImageSets/Main/*.txt
+  YOLO         images/, labels/*.txt and data.yaml (or a file of class names)
+  label images images/ and labels/ (or masks/) of the same names, each object its own number
+  DeepLabCut   CollectedData_*.csv and the images"""
+
+
+def open_objects(path: str | Path, *, images: str | Path | None = None) -> ObjectDataset:
+    """Open annotated images and check every one of them, and every annotation.
+
+    `path` is a folder in one of these layouts, told apart by what is there, or the file of
+    annotations itself (COCO's JSON, a YOLO data.yaml, DeepLabCut's CSV):
+
+    - COCO: ``annotations/*.json`` (or JSON files beside the images); boxes, polygons, runs,
+      crowds, keypoints; files of one split are joined by image and annotation id.
+    - Pascal VOC: ``Annotations/*.xml``, ``JPEGImages``, ``ImageSets/Main/*.txt``; a pixel is
+      counted from 1 and a box includes its last one, so (1, 1, w, h) is the whole image.
+    - YOLO: ``images`` and ``labels`` with a ``data.yaml`` or a file of names; boxes, polygons, and
+      keypoints where ``kpt_shape`` says so.
+    - Label images: ``images`` and ``labels`` (or ``masks``), each object with a number of its own.
+    - DeepLabCut: ``CollectedData_*.csv``.
+
+    `images` is the folder of the images, where they do not lie beside the annotations.
+
+    Bad annotations are mended or left out; `ObjectDataset.repairs` has each of them, and
+    `warnings` a line for each kind. Raises `HeadstartError` where nothing can be used, where over
+    5% of the images are broken, and for files that cannot be read.
+    """
+    place = Path(path).expanduser()
+    folder = None if images is None else Path(images).expanduser()
+    if not place.exists():
+        raise HeadstartError(f"{place}: no such folder or file of annotations.")
+    if folder is not None and not folder.is_dir():
+        raise HeadstartError(f"{folder}: no such folder of images.")
+    for read in READERS:
+        listing = read(place, folder)
+        if listing is not None:
+            return assemble(listing)
+    raise HeadstartError(
+        f"{place}: no annotations of objects were found. Known layouts:\n{LAYOUTS}"
+    )
+
+
+def assemble(listing: ObjectListing) -> ObjectDataset:
+    """Read every image of `listing` once, and check every draft against its image.
+
+    Raises `HeadstartError` where over 5% of the images are broken, or no object is left.
+    """
+    pictures = examine(
+        Listing(
+            name=listing.name,
+            ids=listing.ids,
+            labels=["image"] * len(listing.ids),
+            source=listing.source,
+            given=listing.given,
+            groups=listing.groups,
+        )
+    )
+    position = {name: i for i, name in enumerate(listing.ids)}
+    kept = [position[name] for name in pictures.ids]
+    drafts = [listing.drafts[i] for i in kept]
+    outlined = [d for own in drafts for d in own if d.outline is not None and not d.crowd]
+    masks = any(not _is_rectangle(draft) for draft in outlined)
+    wanted = Wanted(
+        classes={name: label for label, name in enumerate(listing.classes)},
+        masks=masks,
+        points=len(listing.scheme.names)
+        if any(_has_points(draft) for own in drafts for draft in own)
+        else 0,
+    )
+    objects, repairs = _checked(pictures, drafts, wanted)
+    if not any(np.any(~found.crowd) for found in objects):
+        lines = "".join(f"\n{line}" for line in summed_up([*listing.repairs, *repairs])[:2])
+        raise HeadstartError(f"{listing.name}: no object is left that can be learned.{lines}")
+    repairs = [*listing.repairs, *repairs]
+    swaps = listing.scheme.swaps or swaps_by_name(listing.scheme.names)
+    dataset = ObjectDataset(
+        name=listing.name,
+        layout=listing.layout,
+        ids=pictures.ids,
+        sizes=pictures.sizes,
+        source=pictures.source,
+        given=pictures.given,
+        groups=pictures.groups,
+        hashes=pictures.hashes,
+        duplicates=pictures.duplicates,
+        classes=tuple(listing.classes),
+        keypoint_names=listing.scheme.names if wanted.points else (),
+        swaps=np.array(swaps if wanted.points else [], dtype=np.int64),
+        skeleton=listing.scheme.skeleton if wanted.points else (),
+        objects=tuple(objects),
+        kinds=_kinds(wanted),
+        warnings=(),
+        repairs=tuple(repairs),
+        broken=pictures.broken,
+    )
+    stated = None if listing.stated is None else [listing.stated[i] for i in kept]
+    warnings = [
+        *listing.warnings,
+        *([RECTANGLES] if outlined and not masks else []),
+        *pictures.warnings,
+        *summed_up(repairs),
+        *_size_warnings(pictures, stated),
+        *_warnings(dataset, guessed=listing.scheme.swaps is None),
+    ]
+    return replace(dataset, warnings=tuple(warnings))
+
+
+def _is_rectangle(draft: Draft) -> bool:
+    """Whether the outline of a draft is a box, drawn by its corners."""
+    if not isinstance(draft.outline, list) or len(draft.outline) != 1:
+        return False
+    (corners,) = draft.outline
+    return len(set(corners[::2])) <= 2 and len(set(corners[1::2])) <= 2
+
+
+def _has_points(draft: Draft) -> bool:
+    """Whether at least one keypoint of a draft is labelled."""
+    return draft.keypoints is not None and any(v > 0 for v in draft.keypoints[2::3])
+
+
+def _checked(
+    pictures: Dataset, drafts: list[list[Draft]], wanted: Wanted
+) -> tuple[list[Objects], list[Repair]]:
+    objects, repairs = [], []
+    for name, (height, width), own in zip(
+        pictures.ids, pictures.sizes.tolist(), drafts, strict=True
+    ):
+        notes = Notes()
+        objects.append(checked(own, height, width, wanted, notes))
+        repairs += notes.repairs(name)
+    return objects, repairs
+
+
+def _kinds(wanted: Wanted) -> tuple[Kind, ...]:
+    kinds: list[Kind] = ["boxes"]
+    if wanted.masks:
+        kinds.append("masks")
+    if wanted.points:
+        kinds.append("keypoints")
+    return tuple(kinds)
+
+
+def _size_warnings(pictures: Dataset, stated: list[tuple[int, int] | None] | None) -> list[str]:
+    """Images of another size than their annotations say: coordinates may not be theirs."""
+    if stated is None:
+        return []
+    other = [
+        (name, own, size)
+        for name, own, size in zip(
+            pictures.ids, map(tuple, pictures.sizes.tolist()), stated, strict=True
+        )
+        if size is not None and size != own
+    ]
+    if not other:
+        return []
+    name, (height, width), size = other[0]
+    turned = sum(own == size[::-1] for _, own, size in other)
+    reason = (
+        f" {turned} of them are turned by their EXIF orientation, or were annotated so."
+        if turned
+        else ""
+    )
+    return [
+        f"Images of another size than their annotations say: {len(other)}; first: {name} is "
+        f"{width} x {height}, not {size[1]} x {size[0]}. Coordinates are taken as pixels of the "
+        f"upright image.{reason}"
+    ]
+
+
+def _warnings(dataset: ObjectDataset, guessed: bool) -> list[str]:
+    warnings = []
+    present = counts(dataset.objects, len(dataset.classes))
+    empty = [i for i, found in enumerate(dataset.objects) if not len(found)]
+    if empty:
+        warnings.append(
+            f"Images without objects, kept as negatives: {len(empty)} of {len(dataset)}; first: "
+            f"{dataset.ids[empty[0]]}."
+        )
+    absent = [dataset.classes[label] for label in np.flatnonzero(present.sum(axis=0) == 0)]
+    if absent:
+        more = ", ..." if len(absent) > NAMED else ""
+        warnings.append(
+            f"Classes without any object: {len(absent)} of {len(dataset.classes)} "
+            f"({', '.join(absent[:NAMED])}{more})."
+        )
+    if dataset.keypoint_names and guessed and untwinned(dataset.keypoint_names):
+        warnings.append(
+            "No keypoint is the mirror image of another by its name (left and right): in mirrored "
+            "images each stays what it is."
+        )
+    return warnings

@@ -1,0 +1,269 @@
+"""YOLO's text files: a line an object, in shares of the image's sides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from headstart.data.dataset import split_named
+from headstart.data.files import FileSource
+from headstart.data.objects.finding import NOT_THERE, Images, number, path_split
+from headstart.data.objects.listing import Draft, KeypointScheme, NotesByImage, ObjectListing
+from headstart.errors import HeadstartError
+
+BAD_LINE = "Lines that are no box, polygon or pose, left out"
+NAME_FILES = ("classes.txt", "names.txt", "obj.names", "class_names.txt")
+LIST_FILES = ("train.txt", "val.txt", "valid.txt", "validation.txt", "test.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """What a data.yaml or a file of names says."""
+
+    classes: list[str] | None = None
+    points: tuple[int, int] | None = None  # how many keypoints, with how many values each
+    swaps: tuple[int, ...] | None = None
+    lists: dict[str, list[str]] = field(default_factory=dict)  # split -> paths it names
+
+
+def list_yolo(place: Path, folder: Path | None) -> ObjectListing | None:
+    """The images and objects of a folder of YOLO's label files (or of its data.yaml), or None.
+
+    A line is a class number and either centre x, centre y, width, height; or the corners of a
+    polygon, x, y, x, y, ...; or, where data.yaml has ``kpt_shape``, a box and K keypoints x, y
+    (and 0, 1 or 2 for their visibility). All are shares of the image's width and height, from its
+    top left corner. An image's labels lie in ``labels/`` where it lies in ``images/``, or beside
+    it; an image without a label file shows no object, as YOLO has it.
+
+    Splits are those of folders named so, else of the lists that data.yaml names or that lie
+    there as train.txt and its like.
+    """
+    if place.is_file() and place.suffix.lower() not in (".yaml", ".yml"):
+        return None
+    base = place if place.is_dir() else place.parent
+    labels = _label_files(base)
+    if not labels:
+        return None
+    config = _config(place, base)
+    images = Images(folder or base)
+    held = _pair(images, labels, beside=folder is None)
+    if not held or (config.classes is None and not _looks_right(held)):
+        return None
+    notes = NotesByImage()
+    for file in sorted(set(labels) - set(held.values())):
+        notes.add(file, NOT_THERE, f"{len(_lines(base / file))} objects")
+    drafts = {
+        image: _drafts(image, _lines(base / file), config, notes) for image, file in held.items()
+    }
+    classes, warnings = _classes(config, drafts)
+    given = _given(images.paths, config)
+    return ObjectListing(
+        name=str(place),
+        layout="YOLO",
+        ids=images.paths,
+        source=FileSource(images.root, images.paths),
+        drafts=[drafts.get(path, []) for path in images.paths],
+        classes=classes,
+        given=given if any(given) else None,
+        scheme=KeypointScheme()
+        if config.points is None
+        else KeypointScheme(tuple(map(str, range(config.points[0]))), swaps=config.swaps),
+        repairs=notes.repairs(),
+        warnings=warnings,
+    )
+
+
+def _label_files(base: Path) -> list[str]:
+    """Text files that may hold labels, relative to `base`."""
+    passed = {*NAME_FILES, *LIST_FILES}
+    return sorted(
+        path.relative_to(base).as_posix()
+        for path in base.rglob("*.txt")
+        if path.name.lower() not in passed and not path.name.lower().startswith("readme")
+    )
+
+
+def _lines(path: Path) -> list[list[str]]:
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    return [line.split() for line in text.splitlines() if line.strip()]
+
+
+def _pair(images: Images, labels: list[str], beside: bool) -> dict[str, str]:
+    """The label file of each image that has one: the one whose path is most like its own."""
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        by_stem[PurePosixPath(label).stem].append(label)
+    paired = {}
+    for image in images.paths:
+        held = by_stem.get(PurePosixPath(image).stem, [])
+        wanted = _plain(image)
+        same = [label for label in held if _plain(label) == wanted]
+        if same:
+            paired[image] = same[0]
+        elif held and not beside:  # the images lie elsewhere: their names must do
+            if len(held) > 1:
+                raise HeadstartError(
+                    f"{image}: its labels may be {held[0]} or {held[1]}. Open one folder at a time."
+                )
+            paired[image] = held[0]
+    return paired
+
+
+def _plain(path: str) -> tuple[str, ...]:
+    """A path without its suffix and without the folders that set labels and images apart."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return tuple(p for p in parts[:-1] if p not in ("images", "labels")) + parts[-1:]
+
+
+def _looks_right(held: dict[str, str]) -> bool:
+    """Without class names: whether label files lie in a folder called so."""
+    return any("labels" in PurePosixPath(label).parts for label in held.values())
+
+
+def _config(place: Path, base: Path) -> _Config:
+    found = [place] if place.is_file() else sorted([*base.glob("*.yaml"), *base.glob("*.yml")])
+    for path in found:
+        content = _yaml(path)
+        if isinstance(content, dict) and "names" in content:
+            return _from_yaml(path, content, base)
+    lists = {
+        split: [line[0] for line in _lines(base / name)]
+        for name in LIST_FILES
+        if (base / name).is_file() and (split := split_named(Path(name).stem))
+    }
+    named = next((base / name for name in NAME_FILES if (base / name).is_file()), None)
+    if named is None:
+        return _Config(lists=lists)
+    return _Config([" ".join(words) for words in _lines(named)], lists=lists)
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise HeadstartError(f"{path} cannot be read as YAML: {error}") from error
+
+
+def _from_yaml(path: Path, content: dict[Any, Any], base: Path) -> _Config:
+    names = content["names"]
+    if isinstance(names, dict):
+        if sorted(names) != list(range(len(names))):
+            raise HeadstartError(f"{path}: names must be numbered from 0 without gaps.")
+        names = [names[i] for i in range(len(names))]
+    if not isinstance(names, list):
+        raise HeadstartError(f"{path}: names must be a list of class names.")
+    points, swaps = content.get("kpt_shape"), content.get("flip_idx")
+    if points is not None and not (
+        isinstance(points, list) and len(points) == 2 and points[0] > 0 and points[1] in (2, 3)
+    ):
+        raise HeadstartError(f"{path}: kpt_shape must be [how many keypoints, 2 or 3].")
+    if swaps is not None and (points is None or sorted(swaps) != list(range(points[0]))):
+        raise HeadstartError(f"{path}: flip_idx must name each keypoint of kpt_shape once.")
+    lists = {}
+    for key, value in content.items():
+        split = split_named(str(key))
+        if split and value:
+            paths = value if isinstance(value, list) else [value]
+            lists[split] = [line for p in paths for line in _listed(base, str(p))]
+    return _Config(
+        classes=[str(name) for name in names],
+        points=None if points is None else (points[0], points[1]),
+        swaps=None if swaps is None else tuple(swaps),
+        lists=lists,
+    )
+
+
+def _listed(base: Path, path: str) -> list[str]:
+    """The paths that an entry of data.yaml means: a folder itself, or the lines of a list."""
+    if path.endswith(".txt") and (base / path).is_file():
+        return [line[0] for line in _lines(base / path)]
+    return [path]
+
+
+def _given(paths: Sequence[str], config: _Config) -> list[str]:
+    """The split of each image, or ""."""
+    given = [path_split(path) for path in paths]
+    if any(given):
+        return given
+    files = {
+        PurePosixPath(listed).name: split
+        for split, entries in config.lists.items()
+        for listed in entries
+    }
+    folders = {
+        PurePosixPath(listed).parts[-1]: split
+        for split, entries in config.lists.items()
+        for listed in entries
+        if PurePosixPath(listed).parts and not PurePosixPath(listed).suffix
+    }
+    return [
+        files.get(PurePosixPath(path).name)
+        or next((folders[p] for p in PurePosixPath(path).parts[:-1] if p in folders), "")
+        for path in paths
+    ]
+
+
+def _classes(config: _Config, drafts: dict[str, list[Draft]]) -> tuple[list[str], list[str]]:
+    if config.classes is not None:
+        return config.classes, []
+    found = {int(d.label) for own in drafts.values() for d in own if d.label is not None}
+    classes = [str(number_of) for number_of in range(max(found, default=0) + 1)]
+    return classes, [
+        "No class names were found (data.yaml or classes.txt): numbers stand for them."
+    ]
+
+
+def _drafts(
+    image: str, lines: list[list[str]], config: _Config, notes: NotesByImage
+) -> list[Draft]:
+    drafts = []
+    for row, words in enumerate(lines, start=1):
+        draft = _draft([number(word) for word in words], config, f"line {row}")
+        if draft is None:
+            notes.add(image, BAD_LINE, f"line {row}: {' '.join(words)[:60]}")
+        else:
+            drafts.append(draft)
+    return drafts
+
+
+def _draft(values: list[float], config: _Config, at: str) -> Draft | None:
+    """The object of a line, or None where it is none."""
+    kind = values[0]
+    if not kind.is_integer() or kind < 0:
+        return None
+    label = _label(int(kind), config.classes)
+    rest = values[1:]
+    if config.points is not None and len(rest) == 4 + config.points[0] * config.points[1]:
+        points = _keypoints(rest[4:], config.points[1])
+        return Draft(label, box=_around(rest), keypoints=points, relative=True, at=at)
+    if len(rest) == 4:
+        return Draft(label, box=_around(rest), relative=True, at=at)
+    if len(rest) >= 6 and len(rest) % 2 == 0:
+        return Draft(label, outline=[rest], relative=True, at=at)
+    return None
+
+
+def _label(kind: int, classes: list[str] | None) -> str | None:
+    if classes is None:
+        return str(kind)
+    return classes[kind] if kind < len(classes) else None
+
+
+def _around(values: Sequence[float]) -> tuple[float, float, float, float]:
+    x, y, width, height = values[:4]
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _keypoints(values: list[float], each: int) -> list[float]:
+    """x, y, visibility in turn. Without visibility a point at 0, 0 is one that is not labelled."""
+    if each == 3:
+        return values
+    points: list[float] = []
+    for x, y in zip(values[::2], values[1::2], strict=True):
+        points += [x, y, 0.0 if x == 0 and y == 0 else 2.0]
+    return points
