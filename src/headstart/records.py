@@ -133,6 +133,19 @@ class Predictions:
         return np.asarray(self.scores.argmax(axis=1) == self.labels)
 
 
+@dataclass(frozen=True)
+class ImageValues:
+    """What each validation image adds to one trial's metric, where that is no mean of answers."""
+
+    indices: npt.NDArray[np.int64]  # [n] positions in the data set
+    values: npt.NDArray[np.float64]  # [n], whose mean is the metric
+
+    @property
+    def correct(self) -> npt.NDArray[np.float64]:
+        """[n]: in the place of `Predictions.correct`."""
+        return self.values
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well."""
@@ -230,3 +243,18 @@ def read_predictions(folder: Path) -> Predictions | None:
         return None
     with np.load(path, allow_pickle=False) as arrays:
         return Predictions(arrays["indices"], arrays["labels"], arrays["scores"])
+
+
+def write_image_values(folder: Path, values: ImageValues) -> None:
+    """Write ``values.npz`` in `folder`."""
+    with replacing(folder / "values.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, indices=values.indices, values=values.values)
+
+
+def read_image_values(folder: Path) -> ImageValues | None:
+    """The values in `folder`, or None where there are none."""
+    path = folder / "values.npz"
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return ImageValues(arrays["indices"], arrays["values"])

@@ -23,7 +23,7 @@ def freeze(detector: Detector, rows: Collection[str]) -> None:
             a scratch Mask R-CNN with random first stages frozen loses 3.3 points of box AP (39.5
             to 36.2 in Detectron's model zoo).
     """
-    stages = detector.rows[: detector.backbone.read[-1].index + 1]
+    stages = detector.stage_names
     wrong = [row for row in rows if row not in stages]
     if wrong:
         raise HeadstartError(
@@ -37,7 +37,7 @@ def freeze(detector: Detector, rows: Collection[str]) -> None:
         )
     detector.frozen = frozenset(rows)
     for row in stages:
-        for parameter in detector.parameters_of(row):
+        for _, parameter in detector.parameters_of(row):
             parameter.requires_grad_(row not in detector.frozen)
     detector.train(detector.training)
 

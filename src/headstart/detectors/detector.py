@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.transform import resize_boxes
 
-from headstart.backbones import Origin
+from headstart.backbones import HEAD, Learner, Origin
 from headstart.detectors.backbone import Backbone, SimplePyramid
 from headstart.detectors.regions import RegionHeads
 from headstart.detectors.specification import DetectorSpecification
@@ -19,7 +19,7 @@ from headstart.errors import HeadstartError
 Target = dict[str, Tensor]
 
 
-class Detector(nn.Module):
+class Detector(Learner):
     """A network that finds objects, called as torchvision's detectors are.
 
     In training: a list of images [3, H, W] in 0..1 and as many targets give a dictionary of losses.
@@ -37,6 +37,7 @@ class Detector(nn.Module):
         self.specification = specification
         self.network = network
         self.frozen: frozenset[str] = frozenset()
+        self.keeps_statistics = False  # of every BatchNorm of the backbone
 
     @property
     def backbone(self) -> Backbone:
@@ -53,8 +54,7 @@ class Detector(nn.Module):
     @property
     def rows(self) -> tuple[str, ...]:
         """Stages of the backbone that are read, first to last, then the parts on top of it."""
-        names = self.backbone.chain.stage_names[: self.backbone.read[-1].index + 1]
-        return (*names, *self._parts())
+        return (*self.stage_names, *self._parts())
 
     def _parts(self) -> dict[str, tuple[nn.Module, ...]]:
         network: Any = self.network
@@ -62,7 +62,7 @@ class Detector(nn.Module):
         if self.backbone.fpn is not None:
             parts["fpn"] = (self.backbone.fpn,)
         if self.specification.is_dense:
-            return {**parts, "head": (network.head,)}
+            return {**parts, "dense": (network.head,)}
         heads = network.roi_heads
         parts["rpn"] = (network.rpn,)
         parts["box"] = (heads.box_head, heads.box_predictor, heads.later)
@@ -72,12 +72,28 @@ class Detector(nn.Module):
             parts["keypoints"] = (heads.keypoint_head, heads.keypoint_predictor)
         return parts
 
-    def parameters_of(self, row: str) -> list[nn.Parameter]:
-        """The parameters of one of the `rows`."""
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Stages of the backbone that are read, first to last."""
+        return self.backbone.chain.stage_names[: self.backbone.read[-1].index + 1]
+
+    def parameters_of(self, row: str) -> list[tuple[str, nn.Parameter]]:
+        """Named parameters of one of the `rows`; of ``"head"``: all on top of the stages."""
         parts = self._parts()
+        if row == HEAD:
+            parts = {HEAD: tuple(module for modules in parts.values() for module in modules)}
         if row in parts:
-            return [p for module in parts[row] for p in module.parameters()]
-        return [p for _, p in self.backbone.chain.parameters_of(row)]
+            return [pair for module in parts[row] for pair in module.named_parameters()]
+        return self.backbone.chain.parameters_of(row)
+
+    def learn(self, rows: Collection[str], *, freeze_batchnorm: bool = False) -> None:
+        """Let exactly these rows learn, of the stages and ``"head"``: see `Learner`."""
+        self.frozen = frozenset(name for name in self.stage_names if name not in rows)
+        self.keeps_statistics = freeze_batchnorm
+        for row in (*self.stage_names, HEAD):
+            for _, parameter in self.parameters_of(row):
+                parameter.requires_grad_(row in rows)
+        self.train()
 
     def train(self, mode: bool = True) -> Detector:
         """Training or inference mode; frozen stages stay in inference mode.
@@ -85,9 +101,12 @@ class Detector(nn.Module):
         So the running statistics of their BatchNorms do not move.
         """
         super().train(mode)
-        if mode and self.frozen:
-            chain = self.backbone.chain
-            chain.learn([name for name in chain.stage_names if name not in self.frozen])
+        if mode and (self.frozen or self.keeps_statistics):
+            learning = [name for name in self.stage_names if name not in self.frozen]
+            wanted = {id(p): p.requires_grad for p in self.parameters()}
+            self.backbone.chain.learn(learning, freeze_batchnorm=self.keeps_statistics)
+            for parameter in self.parameters():
+                parameter.requires_grad_(wanted[id(parameter)])
         return self
 
     def set_cascade(self, on: bool) -> None:

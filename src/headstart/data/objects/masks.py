@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-import faster_coco_eval.core.mask as coco  # type: ignore[import-untyped]
+import faster_coco_eval.core.mask as coco
 import numpy as np
 import numpy.typing as npt
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import HeadstartError
-from headstart.evidence.detection_images import matched_precision, pseudo_values
-from headstart.evidence.detection_matching import ClassMatches, Matches, match
-from headstart.evidence.detection_metrics import average_precision
-from headstart.evidence.detection_records import Detections
 from headstart.evidence.statistics import paired_bootstrap
+from headstart.metrics.detections import Detections
+from headstart.metrics.images import matched_precision, pseudo_values
+from headstart.metrics.matching import ClassMatches, Matches, match
+from headstart.metrics.precision import average_precision
 
 
 def of_images(

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from faster_coco_eval.core import mask as rle_codec
 
-from headstart.evidence.detection_records import Detections
-from headstart.evidence.detection_truth import (
+from headstart.metrics.detections import Detections
+from headstart.metrics.truth import (
     MOST,
     THRESHOLDS,
     Floats,

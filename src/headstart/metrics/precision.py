@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from headstart.evidence.detection_records import Detections
-from headstart.evidence.detection_truth import (
+from headstart.metrics.detections import Detections
+from headstart.metrics.truth import (
     THRESHOLDS,
     Floats,
     Kind,
@@ -58,7 +58,7 @@ def average_precision(
 
     `sigmas` are the keypoints' standard deviations by a category's name; `sigmas_of` says which
     are taken otherwise. The hundred best detections of a class in an image count, of keypoints
-    the twenty best. Forms: see `headstart.evidence.detection_truth`.
+    the twenty best. Forms: see `headstart.metrics.truth`.
     """
     check_paired(truth, detections)
     areas = _AREAS[kind]

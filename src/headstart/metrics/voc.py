@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from faster_coco_eval.core import mask as rle_codec
 
-from headstart.evidence.detection_records import Detections
-from headstart.evidence.detection_truth import Floats, Truth, boxes_of, check_paired
+from headstart.metrics.detections import Detections
+from headstart.metrics.truth import Floats, Truth, boxes_of, check_paired
 
 Form = Literal["area", "eleven points"]
 

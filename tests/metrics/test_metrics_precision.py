@@ -13,18 +13,18 @@ import pytest
 from detections_made_up import detections_of, reference, truth_of
 
 from headstart.errors import HeadstartError
-from headstart.evidence.detection_images import matched_precision
-from headstart.evidence.detection_matching import match
-from headstart.evidence.detection_metrics import AveragePrecision, average_precision
-from headstart.evidence.detection_records import (
+from headstart.metrics.detections import (
     Detections,
     decode_masks,
     encode_masks,
     read_detections,
     write_detections,
 )
-from headstart.evidence.detection_truth import COCO_SIGMAS, OTHER_SIGMA, sigmas_of
-from headstart.evidence.detection_voc import voc_precision
+from headstart.metrics.images import matched_precision
+from headstart.metrics.matching import match
+from headstart.metrics.precision import AveragePrecision, average_precision
+from headstart.metrics.truth import COCO_SIGMAS, OTHER_SIGMA, sigmas_of
+from headstart.metrics.voc import voc_precision
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -11,8 +11,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from headstart.evidence.detection_records import Detections, encode_masks
-from headstart.evidence.detection_truth import COCO_KEYPOINTS
+from headstart.metrics.detections import Detections, encode_masks
+from headstart.metrics.truth import COCO_KEYPOINTS
 
 HEIGHT, WIDTH = 200, 240
 

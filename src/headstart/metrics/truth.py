@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import HeadstartError
-from headstart.evidence.detection_records import Detections
+from headstart.metrics.detections import Detections
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["boxes", "masks", "keypoints"]

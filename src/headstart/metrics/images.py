@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import HeadstartError
-from headstart.evidence.detection_matching import ClassMatches, Matches
-from headstart.evidence.detection_truth import Floats
+from headstart.metrics.matching import ClassMatches, Matches
+from headstart.metrics.truth import Floats
 
 Ints = npt.NDArray[np.int64]
 

@@ -1,0 +1,24 @@
+"""Average precision of boxes, masks and keypoints, and what each image adds to it."""
+
+from headstart.metrics.detections import (
+    Detections,
+    encode_masks,
+    read_detections,
+    write_detections,
+)
+from headstart.metrics.images import matched_precision, pseudo_values
+from headstart.metrics.matching import Matches, match
+from headstart.metrics.precision import AveragePrecision, average_precision
+
+__all__ = [
+    "AveragePrecision",
+    "Detections",
+    "Matches",
+    "average_precision",
+    "encode_masks",
+    "match",
+    "matched_precision",
+    "pseudo_values",
+    "read_detections",
+    "write_detections",
+]

@@ -1,0 +1,177 @@
+"""Objects: batches of annotated images, a detector's losses, average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart.data import Splits
+from headstart.data.dataset import Indices
+from headstart.data.object_views import ObjectAugmentation, ObjectView, augmented, draw
+from headstart.data.objects import Kind, ObjectDataset, as_coco
+from headstart.metrics import (
+    Detections,
+    Matches,
+    encode_masks,
+    match,
+    matched_precision,
+    pseudo_values,
+    write_detections,
+)
+from headstart.records import ImageValues, write_image_values
+from headstart.seeds import seed_for
+from headstart.training.batches import Batch, Order
+
+STATISTICS_IMAGES = 32  # that BatchNorm statistics are estimated from
+LEAST_SCORE = 0.05  # of detections that are kept, as torchvision's detectors have it
+MASK_THRESHOLD = 0.5  # of a mask's probability
+
+
+@dataclass(frozen=True)
+class ObjectData:
+    """The annotated images of a study as every arm sees them."""
+
+    dataset: ObjectDataset
+    splits: Splits
+    kind: Kind  # what is learned, and judged by
+    training: Indices  # positions that are learned from (a subset of the split)
+    views: ObjectAugmentation
+    _read: dict[int, Tensor] = field(default_factory=dict)  # images, kept once they were read
+
+    def view(self, position: int) -> ObjectView:
+        """The image at `position` with its objects as they are, crowds left out."""
+        objects = self.dataset.objects[position]
+        objects = objects.select(~objects.crowd)
+        masks = objects.masks if self.kind == "masks" else None
+        points = objects.keypoints if self.kind == "keypoints" else None
+        return ObjectView(
+            image=self.image(position),
+            boxes=torch.from_numpy(objects.boxes),
+            labels=torch.from_numpy(objects.labels),
+            rows=torch.arange(len(objects)),
+            masks=masks,
+            keypoints=None if points is None else torch.from_numpy(points),
+        )
+
+    def image(self, position: int) -> Tensor:
+        """The image [3, H, W] uint8, read once."""
+        if position not in self._read:
+            pixels = np.array(self.dataset.source.read(position))
+            self._read[position] = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        return self._read[position]
+
+
+@dataclass(frozen=True)
+class ObjectBatch:
+    """Images [3, H, W] in 0..1, and what is in each: see `headstart.detectors.Detector`."""
+
+    images: list[Tensor]
+    targets: list[dict[str, Tensor]]
+
+
+class ObjectDetection:
+    """One trial's view of annotated images; see `headstart.training.Task`.
+
+    A detector has no loss in inference: 1 less its average precision takes its place.
+    """
+
+    def __init__(self, data: ObjectData, *, batch: int, seed: int, device: torch.device) -> None:
+        self._data, self._seed, self._device = data, seed, device
+        self._order = Order(len(data.training), batch, seed)
+        self._positions = data.splits.validation
+        self._truth: Mapping[str, Any] = as_coco(data.dataset, self._positions)
+        rng = np.random.default_rng(seed_for(seed, "statistics"))
+        count = min(STATISTICS_IMAGES, len(data.training))
+        self._statistics = np.sort(rng.choice(data.training, count, replace=False))
+        self.latest: list[Detections] | None = None  # of the validation images
+
+    def batches(self, start: int) -> Iterator[ObjectBatch]:
+        """Augmented training batches from step `start` on; each depends on seed and step alone."""
+        for batch in self._order.since(start):
+            yield self._views(batch)
+
+    def loss(self, model: nn.Module, batch: ObjectBatch) -> Tensor:
+        """The sum of the detector's losses."""
+        losses: Mapping[str, Tensor] = model(batch.images, batch.targets)
+        return torch.stack([loss.float() for loss in losses.values()]).sum()
+
+    def split(self, batch: ObjectBatch, parts: int) -> list[tuple[ObjectBatch, float]]:
+        """The batch in `parts`, each with its share of the images."""
+        rows = [r for r in np.array_split(np.arange(len(batch.images)), parts) if len(r)]
+        return [
+            (
+                ObjectBatch([batch.images[i] for i in r], [batch.targets[i] for i in r]),
+                len(r) / len(batch.images),
+            )
+            for r in rows
+        ]
+
+    def evaluate(self, model: nn.Module) -> tuple[float, float]:
+        """1 - AP and AP (COCO's, over all areas) on the validation images."""
+        self.latest = [self.detect(model, int(position)) for position in self._positions]
+        precision = matched_precision(self._matches(self.latest)) or 0.0
+        return 1 - precision, precision
+
+    def write(self, folder: Path) -> None:
+        """The last evaluation's detections, and what each image adds to their precision."""
+        if self.latest is None:
+            return
+        write_detections(folder / "detections.npz", self._positions, self.latest)
+        values = pseudo_values(self._matches(self.latest))
+        write_image_values(folder, ImageValues(self._positions, values))
+
+    def statistics(self) -> Iterable[Any]:
+        """Training images as they are, one by one, for BatchNorm."""
+        for position in self._statistics:
+            yield [self._pixels(self._data.image(int(position)))]
+
+    @torch.no_grad()
+    def detect(self, model: nn.Module, position: int) -> Detections:
+        """What the model finds in the image at `position`, in its own pixels."""
+        [found] = model([self._pixels(self._data.image(position))])
+        kept = found["scores"] >= LEAST_SCORE
+        part = {name: value[kept].cpu() for name, value in found.items() if len(value) == len(kept)}
+        return Detections(
+            boxes=part["boxes"].numpy().astype(np.float32),
+            scores=part["scores"].numpy().astype(np.float32),
+            labels=part["labels"].numpy() - 1,
+            masks=None
+            if self._data.kind != "masks"
+            else encode_masks((part["masks"][:, 0] >= MASK_THRESHOLD).numpy()),
+            keypoints=None
+            if self._data.kind != "keypoints"
+            else part["keypoints"].numpy().astype(np.float32),
+        )
+
+    def _matches(self, found: Sequence[Detections]) -> Matches:
+        return match(self._truth, found, self._data.kind)
+
+    def _views(self, batch: Batch) -> ObjectBatch:
+        images, targets = [], []
+        swaps = self._data.dataset.swaps.tolist() or None
+        for position, view in zip(
+            self._data.training[batch.rows].tolist(), batch.views.tolist(), strict=True
+        ):
+            drawn = draw(self._seed, view, position)
+            seen = augmented(self._data.view(position), drawn, self._data.views, swaps)
+            images.append(self._pixels(seen.image))
+            targets.append(self._target(seen))
+        return ObjectBatch(images, targets)
+
+    def _pixels(self, image: Tensor) -> Tensor:
+        return image.to(self._device).float() / 255
+
+    def _target(self, view: ObjectView) -> dict[str, Tensor]:
+        target = {"boxes": view.boxes, "labels": view.labels + 1}
+        masks = view.pixel_masks()
+        if masks is not None:
+            target["masks"] = masks.to(torch.uint8)
+        if view.keypoints is not None:
+            target["keypoints"] = view.keypoints
+        return {name: value.to(self._device) for name, value in target.items()}
