@@ -132,6 +132,16 @@ class Predictions:
         """[n]: whether the highest score is the label's."""
         return np.asarray(self.scores.argmax(axis=1) == self.labels)
 
+    @property
+    def usable(self) -> bool:
+        """Whether every score is a number."""
+        return bool(np.isfinite(self.scores).all())
+
+    @property
+    def images(self) -> tuple[object, ...]:
+        """What two trials must share for their images to be paired."""
+        return self.indices.tobytes(), self.labels.tobytes(), self.scores.shape[1]
+
 
 @dataclass(frozen=True)
 class ImageValues:
@@ -144,6 +154,16 @@ class ImageValues:
     def correct(self) -> npt.NDArray[np.float64]:
         """[n]: in the place of `Predictions.correct`."""
         return self.values
+
+    @property
+    def usable(self) -> bool:
+        """Whether every value is a number."""
+        return bool(np.isfinite(self.values).all())
+
+    @property
+    def images(self) -> tuple[object, ...]:
+        """What two trials must share for their images to be paired."""
+        return (self.indices.tobytes(),)
 
 
 @contextmanager
@@ -249,6 +269,11 @@ def write_image_values(folder: Path, values: ImageValues) -> None:
     """Write ``values.npz`` in `folder`."""
     with replacing(folder / "values.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, indices=values.indices, values=values.values)
+
+
+def read_answers(folder: Path) -> Predictions | ImageValues | None:
+    """What a trial left of each validation image, whatever it learned; None before that."""
+    return read_predictions(folder) or read_image_values(folder)
 
 
 def read_image_values(folder: Path) -> ImageValues | None:

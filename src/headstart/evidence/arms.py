@@ -15,11 +15,12 @@ from headstart.evidence.ledger import PretrainingCost, Spent
 from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate
 from headstart.records import (
     CurvePoint,
+    ImageValues,
     Ledger,
     Predictions,
     TrialRecord,
+    read_answers,
     read_curve,
-    read_predictions,
     read_trials,
 )
 
@@ -49,7 +50,7 @@ class ArmEvidence:
     cost_with_pretraining: Spent
     seeds: tuple[int, ...] = ()  # that `correct` holds, in its order
     correct: Correct | None = None  # [seeds, n]; None without predictions
-    predictions: Predictions | None = None  # scores averaged over the seeds
+    predictions: Predictions | None = None  # scores averaged over the seeds; of classes alone
     accuracy: Estimate | None = None
     start: float | None = None  # mean over seeds of `curves.start`
     slope: float | None = None  # mean over seeds of `curves.slope`
@@ -75,7 +76,7 @@ class _Trial:
 
     record: TrialRecord
     curve: list[CurvePoint] = field(default_factory=list)
-    predictions: Predictions | None = None
+    answers: Predictions | ImageValues | None = None
 
 
 def gather(
@@ -106,10 +107,10 @@ def gather(
         warnings += replaced
         folders = [study / "trials" / record.key for record in kept]
         trials[arm.strategy] = [
-            _Trial(record, read_curve(folder), read_predictions(folder))
+            _Trial(record, read_curve(folder), read_answers(folder))
             for record, folder in zip(kept, folders, strict=True)
         ]
-    warnings += _unusable_predictions([trial for arm in trials.values() for trial in arm])
+    warnings += _unusable_answers([trial for arm in trials.values() for trial in arm])
 
     unit = max((trial.record.planned_steps for trial in trials.get(FINE_TUNE, [])), default=0)
     arms = []
@@ -129,7 +130,7 @@ def gather(
 
 def _evidence(arm: PlannedArm, trials: list[_Trial], pretraining: PretrainingCost) -> ArmEvidence:
     done = [trial for trial in trials if trial.record.state == "done"]
-    judged = [trial for trial in done or trials if trial.predictions is not None]
+    judged = [trial for trial in done or trials if trial.answers is not None]
     cost = ledger.mean([trial.record.ledger for trial in judged or trials])
     planned_steps = max((trial.record.planned_steps for trial in trials), default=0)
     evidence = ArmEvidence(
@@ -144,22 +145,29 @@ def _evidence(arm: PlannedArm, trials: list[_Trial], pretraining: PretrainingCos
         note="; ".join(_notes(arm, trials)) or None,
         trials=tuple(trial.record.key for trial in trials),
     )
-    predictions = [trial.predictions for trial in judged if trial.predictions is not None]
-    if not predictions or not len(predictions[0].labels):
+    answers = [trial.answers for trial in judged if trial.answers is not None]
+    if not answers or not len(answers[0].indices):
         return evidence
-    correct = np.stack([one.correct for one in predictions])
-    scores = np.stack([one.scores for one in predictions]).mean(axis=0, dtype=np.float64)
+    correct: Correct = np.array([one.correct for one in answers])
     curve_of = [(trial.curve, trial.record.planned_steps) for trial in judged]
     return replace(
         evidence,
         seeds=tuple(trial.record.seed for trial in judged),
         correct=correct,
-        predictions=replace(predictions[0], scores=np.asarray(scores, dtype=np.float32)),
+        predictions=_averaged([one for one in answers if isinstance(one, Predictions)]),
         accuracy=accuracy_estimate(correct),
         start=_mean_or_none([curves.start(*one) for one in curve_of]),
         slope=_mean_or_none([curves.slope(*one) for one in curve_of]),
         asymptote=curves.asymptote([curve for curve, steps in curve_of if steps], correct.shape[1]),
     )
+
+
+def _averaged(predictions: Sequence[Predictions]) -> Predictions | None:
+    """With the mean of the scores."""
+    if not predictions:
+        return None
+    scores = np.stack([one.scores for one in predictions]).mean(axis=0, dtype=np.float64)
+    return replace(predictions[0], scores=np.asarray(scores, dtype=np.float32))
 
 
 def _state(arm: PlannedArm, trials: list[_Trial]) -> ArmState:
@@ -168,7 +176,7 @@ def _state(arm: PlannedArm, trials: list[_Trial]) -> ArmState:
         return arm.state or "unfinished"
     if all(states.get(seed) == "done" for seed in arm.seeds):
         # A finished trial whose predictions cannot be used has to be run again.
-        lost = any(trial.predictions is None for trial in trials)
+        lost = any(trial.answers is None for trial in trials)
         return "unfinished" if lost else "done"
     if "done" not in states.values():
         if "failed" in states.values():
@@ -230,32 +238,23 @@ def _named(records: Sequence[TrialRecord]) -> str:
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-def _unusable_predictions(trials: Sequence[_Trial]) -> list[str]:
-    """Take away predictions that cannot be compared; say which."""
+def _unusable_answers(trials: Sequence[_Trial]) -> list[str]:
+    """Take away answers that cannot be compared; say which."""
     warnings = []
     for trial in trials:
-        if trial.predictions is not None and not np.isfinite(trial.predictions.scores).all():
-            trial.predictions = None
+        if trial.answers is not None and not trial.answers.usable:
+            trial.answers = None
             warnings.append(
                 f"Left out: the scores of {_named([trial.record])} are not all numbers."
             )
-    images = Counter(_images(t.predictions) for t in trials if t.predictions is not None)
+    images = Counter(t.answers.images for t in trials if t.answers is not None)
     if len(images) > 1:
         common = images.most_common(1)[0][0]
-        odd = [t for t in trials if t.predictions is not None and _images(t.predictions) != common]
+        odd = [t for t in trials if t.answers is not None and t.answers.images != common]
         for trial in odd:
-            trial.predictions = None
+            trial.answers = None
         warnings.append(
             "Left out, predicted on other validation images than the rest: "
             f"{_named([trial.record for trial in odd])}. Delete these trials to run them again."
         )
     return warnings
-
-
-def _images(predictions: Predictions) -> tuple[bytes, bytes, int]:
-    """What two trials must share for their images to be paired."""
-    return (
-        predictions.indices.tobytes(),
-        predictions.labels.tobytes(),
-        predictions.scores.shape[1],
-    )
