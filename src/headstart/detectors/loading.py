@@ -31,6 +31,11 @@ def backbone_chain(
         HeadstartError: unknown names, weights that cannot be had, that do not fit, or that mean
             something else under the asked normalization.
     """
+    if specification.backbone in RESNEXT and str(weights) == "pretrained":
+        raise HeadstartError(
+            f"Nobody publishes weights of {specification.backbone} that headstart could load. "
+            "Give a file of weights, or weights='random'."
+        )
     chain = _load(specification.backbone, "random", seed)
     normalization.check(chain, specification, str(weights))
     size = None
@@ -51,14 +56,9 @@ def backbone_chain(
 
 
 def _load(name: str, weights: str | Path, seed: int, size: int | None = None) -> Chain:
-    if name not in RESNEXT:
-        return load(name, weights, seed=seed, image_size=size)
-    if str(weights) == "pretrained":
-        raise HeadstartError(
-            f"Nobody publishes weights for {name} that headstart could load. "
-            "Give a file of weights, or weights='random'."
-        )
-    return resnext152(name, seed)
+    if name in RESNEXT:
+        return resnext152(name, seed)
+    return load(name, weights, seed=seed, image_size=size)
 
 
 def _fill(chain: Chain, path: Path) -> None:

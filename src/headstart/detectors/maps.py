@@ -98,11 +98,13 @@ def drop_unread(chain: Chain, last: int) -> None:
             handle.remove()
         names = {name for name, module in hollow.network.named_modules() if module in called}
     chain.remove_classifier()
-    for name, module in list(chain.network.named_modules()):
-        # What has parts may hold tensors of its own that are read without a call (positions).
-        is_layer = not any(True for _ in module.children())
-        if is_layer and not names.intersection(_with_owners(name)):
+    # What holds a layer that runs may have tensors of its own, read without a call (positions).
+    read = names | {owner for name in names for owner in _with_owners(name)} | {""}
+    done = set(names)
+    for name, _ in list(chain.network.named_modules()):
+        if name not in read and not done.intersection(_with_owners(name)):
             put(chain.network, name, nn.Identity())
+            done.add(name)  # with all that it held
 
 
 def _with_owners(name: str) -> Iterator[str]:

@@ -16,12 +16,14 @@ from headstart.detectors.specification import DetectorSpecification
 from headstart.errors import HeadstartError
 
 GROUPS = 32  # Wu and He 2018, table 3
+LEAST = 4  # channels a group: the coarsest maps of small images have a single position
 Layer = Callable[[int], nn.Module]
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with the most groups up to 32 that divide the channels."""
-    groups = max(g for g in range(1, min(GROUPS, channels) + 1) if channels % g == 0)
+    """GroupNorm with the most groups, up to 32 of at least 4 channels, that divide the channels."""
+    most = max(1, min(GROUPS, channels // LEAST))
+    groups = max(g for g in range(1, most + 1) if channels % g == 0)
     return nn.GroupNorm(groups, channels)
 
 
