@@ -33,6 +33,16 @@ VGG_WIDTH = 4096
 RATIOS = (0.5, 1.0, 2.0)
 
 
+
+class KeypointPredictor(KeypointRCNNPredictor):
+    """torchvision's, in the layout that its loss can view when the heads have another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores [N, K, 56, 56] of maps [N, C, 14, 14]."""
+        scores: Tensor = super().forward(x)
+        return scores.contiguous()
+
+
 def proposal_network(
     specification: DetectorSpecification, backbone: Backbone, seed: int
 ) -> RegionProposalNetwork:
@@ -85,7 +95,7 @@ def region_heads(
         with drawn(seed, "keypoints"):
             layers = (2 * channels,) * 8  # 512 of 256 (He et al. 2017, section 5); no norm there
             heads.keypoint_head = KeypointRCNNHeads(backbone.out_channels, layers)
-            heads.keypoint_predictor = KeypointRCNNPredictor(layers[-1], specification.keypoints)
+            heads.keypoint_predictor = KeypointPredictor(layers[-1], specification.keypoints)
     return heads
 
 

@@ -117,7 +117,7 @@ class RegionHeads(RoIHeads):
         """Keypoint scores [N, K, 56, 56] over these boxes, all images' together."""
         pooled = self.keypoint_roi_pool(features, boxes, shapes)
         maps: Tensor = self.keypoint_predictor(self.keypoint_head(pooled))
-        return maps.contiguous()  # torchvision's loss views them, whatever layout the heads have
+        return maps
 
     def _mask_logits(self, features: Maps, boxes: list[Tensor], shapes: Shapes) -> Tensor:
         pooled = self.mask_roi_pool(features, boxes, shapes)
