@@ -108,7 +108,7 @@ def unpacked(counts: str) -> list[int]:
     number, shift = 0, 0
     for character in counts:
         value = ord(character) - 48
-        if not 0 <= value < 64 or shift > 60:
+        if not 0 <= value < 64:
             raise ValueError("characters that packed counts do not have")
         number |= (value & 31) << shift
         shift += 5
