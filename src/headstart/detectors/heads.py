@@ -33,7 +33,6 @@ VGG_WIDTH = 4096
 RATIOS = (0.5, 1.0, 2.0)
 
 
-
 class KeypointPredictor(KeypointRCNNPredictor):
     """torchvision's, in the layout that its loss can view when the heads have another."""
 

@@ -24,6 +24,7 @@ Profile = dict[str, Any]
 
 SHOWN_GROUPS, SHOWN_PATHS = 3, 4  # in the terminal
 PAGE_GROUPS, PAGE_PATHS = 50, 8
+SHOWN_CLASSES = 8
 FINDINGS = {  # fields that list groups of images, and how they are told
     "duplicates": "of the same bytes",
     "near_duplicates": "of nearly the same picture",
@@ -84,6 +85,7 @@ def facts(profile: Profile) -> dict[str, str]:
     """What was found, in a line for each thing, under the name of that thing."""
     said = {
         "images": _images(profile),
+        "objects": _objects(profile),
         "splits": _splits(profile),
         "size": _size(profile),
         "files": _files(profile),
@@ -145,6 +147,22 @@ def _images(profile: Profile) -> str:
     )
 
 
+def _objects(profile: Profile) -> str:
+    found = profile.get("objects")
+    if not found:
+        return ""
+    names = sorted(found["classes"], key=lambda name: -found["classes"][name])
+    named = [f"{printable(name)} {found['classes'][name]:,}" for name in names[:SHOWN_CLASSES]]
+    more = f" and {len(names) - SHOWN_CLASSES} more classes" if len(names) > SHOWN_CLASSES else ""
+    empty = f"; {found['negatives']:,} images show none" if found["negatives"] else ""
+    sizes = ", ".join(f"{found[size]:.0%} {size}" for size in ("small", "medium", "large"))
+    return (
+        f"{found['instances']:,} ({' and '.join(found['kinds'])}, {found['layout']}): "
+        f"{found['instances_mean']:.1f} an image, {found['instances_max']} at most{empty}; "
+        f"{', '.join(named)}{more}; {found['median_side']:.0f} pixels at the median, {sizes}"
+    )
+
+
 def _splits(profile: Profile) -> str:
     sizes, made = profile["splits"], profile.get("splits_made", [])
     parts = [
@@ -153,6 +171,8 @@ def _splits(profile: Profile) -> str:
     ]
     here = ", all made here" if len(made) == len(sizes) else ""
     if not sizes["validation"]:
+        return f"{', '.join(parts)}{here}"
+    if profile.get("objects"):
         return f"{', '.join(parts)}{here}"
     power = 100 * profile["resolving_power"]
     return (

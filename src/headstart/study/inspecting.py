@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 
 from headstart.backbones import load
 from headstart.data import Dataset, Splits, make_splits, open_dataset
+from headstart.data.objects import ObjectDataset, is_annotated, make_object_splits, open_objects
 from headstart.errors import HeadstartError
 from headstart.execution import fabric, versions
 from headstart.report import inspection
 from headstart.study.listener import Listener
 from headstart.study.profile import measure, network_for_looking, profile
+from headstart.study.profile_objects import as_images, profile_of_objects
 from headstart.verdict.answer import SCHEMA
 from headstart.verdict.answer_profile import InspectionAnswer
 
@@ -53,21 +56,41 @@ def inspect(
     """
     listener = listener or Listener()
     listener.on_stage("reading the images")
-    dataset = open_dataset(data, seed=seed)
-    splits = _splits(dataset, seed)
+    annotated, dataset, splits = _opened(data, seed)
     chain = network_for_looking(load(backbone, weights), weights)
     listener.on_stage("showing some of them to the network")
     chain.to(fabric().device)
     seen = measure(chain, dataset, splits.train, seed)
+    said = profile(dataset, splits, seen, chain.origin, labelled=annotated is None)
+    if annotated is not None:
+        said |= profile_of_objects(annotated)
     found = InspectionAnswer(
         schema=SCHEMA,
         data=data,
         backbone=backbone,
         weights=str(weights),
         versions=versions(),
-        **profile(dataset, splits, seen, chain.origin),
+        **said,
     )
     return Inspection(found.to_json())
+
+
+def _opened(data: str, seed: int) -> tuple[ObjectDataset | None, Dataset, Splits]:
+    """The images and, where they are annotated, the objects in them."""
+    try:
+        if is_annotated(data):
+            annotated = open_objects(data)
+            return annotated, as_images(annotated), make_object_splits(annotated, seed=seed)
+    except HeadstartError as error:
+        try:
+            dataset = open_dataset(data, seed=seed)
+        except HeadstartError:
+            raise error from None
+        why = f"There are annotations of objects here, but: {' '.join(str(error).split())}"
+        dataset = replace(dataset, warnings=(why, *dataset.warnings))
+        return None, dataset, _splits(dataset, seed)
+    dataset = open_dataset(data, seed=seed)
+    return None, dataset, _splits(dataset, seed)
 
 
 def _splits(dataset: Dataset, seed: int) -> Splits:

@@ -75,9 +75,17 @@ def measure(chain: Chain, dataset: Dataset, training: Indices, seed: int) -> Mis
 
 
 def profile(
-    dataset: Dataset, splits: Splits, seen: MismatchRecord, origin: Origin
+    dataset: Dataset,
+    splits: Splits,
+    seen: MismatchRecord,
+    origin: Origin,
+    *,
+    labelled: bool = True,
 ) -> dict[str, Any]:
-    """The content of `profile` in study.json: see `headstart.verdict.answer_profile.Profile`."""
+    """The content of `profile` in study.json: see `headstart.verdict.answer_profile.Profile`.
+
+    `labelled`: whether what is learned is each image's label.
+    """
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     return {
         "images": len(dataset),
@@ -88,7 +96,7 @@ def profile(
         "warnings": [
             *dataset.warnings,
             *splits.warnings,
-            *_uneven(dataset, counts),
+            *(_uneven(dataset, counts) if labelled else []),
             *_about_weights(seen, origin),
         ],
         "images_per_class": {

@@ -61,6 +61,35 @@ class QuadrantAnswer(Strict):
     source: str
 
 
+class Repaired(Strict):
+    """A kind of fault of the annotations, and what was done about it."""
+
+    what: str
+    objects: int
+    images: int
+    example: str
+
+
+class ObjectsAnswer(Strict):
+    """The annotated objects: see `headstart.data.objects.ObjectSummary`."""
+
+    layout: str
+    kinds: list[Literal["boxes", "masks", "keypoints"]]
+    instances: int
+    instances_mean: float  # an image
+    instances_max: int
+    classes: dict[str, int]  # instances of each
+    crowds: int
+    negatives: int  # images without objects
+    small: float  # shares of instances by area: under 32 x 32 pixels, under 96 x 96, above
+    medium: float
+    large: float
+    median_side: float  # pixels
+    median_share: float  # of the image's side
+    keypoints_mean: float | None  # labelled, an instance that has any
+    repairs: list[Repaired]
+
+
 class Profile(Open):
     """What the data are. Lists that are null were not made, by an older version."""
 
@@ -78,6 +107,7 @@ class Profile(Open):
     conflicting_labels: list[Conflict] | None = None
     similarity: SimilarityAnswer | None = None  # null where it cannot be measured
     quadrant: QuadrantAnswer | None = None
+    objects: ObjectsAnswer | None = None  # null where images have labels and no objects
 
 
 class InspectionAnswer(Profile):

@@ -1,7 +1,7 @@
 """Images with annotated objects: boxes, masks and keypoints, opened, checked, split and written."""
 
 from headstart.data.objects.dataset import Kind, ObjectDataset, Objects, Repair
-from headstart.data.objects.opening import open_objects
+from headstart.data.objects.opening import is_annotated, open_objects
 from headstart.data.objects.splits import make_object_splits, nested_object_subsets, strata
 from headstart.data.objects.summary import ObjectSummary, summarize
 from headstart.data.objects.writing import as_coco
@@ -13,6 +13,7 @@ __all__ = [
     "Objects",
     "Repair",
     "as_coco",
+    "is_annotated",
     "make_object_splits",
     "nested_object_subsets",
     "open_objects",

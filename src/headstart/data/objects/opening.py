@@ -62,13 +62,26 @@ def open_objects(path: str | Path, *, images: str | Path | None = None) -> Objec
         raise HeadstartError(f"{place}: no such folder or file of annotations.")
     if folder is not None and not folder.is_dir():
         raise HeadstartError(f"{folder}: no such folder of images.")
-    for read in READERS:
-        listing = read(place, folder)
-        if listing is not None:
-            return assemble(listing)
+    listing = _listing(place, folder)
+    if listing is not None:
+        return assemble(listing)
     raise HeadstartError(
         f"{place}: no annotations of objects were found. Known layouts:\n{LAYOUTS}"
     )
+
+
+def is_annotated(path: str | Path) -> bool:
+    """Whether `open_objects` would find annotations of objects at `path`.
+
+    Raises HeadstartError where it finds some that cannot be read.
+    """
+    place = Path(path).expanduser()
+    return place.exists() and _listing(place, None) is not None
+
+
+def _listing(place: Path, folder: Path | None) -> ObjectListing | None:
+    found = (read(place, folder) for read in READERS)
+    return next((listing for listing in found if listing is not None), None)
 
 
 def assemble(listing: ObjectListing) -> ObjectDataset:

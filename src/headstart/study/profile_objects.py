@@ -1,0 +1,63 @@
+"""What can be said of annotated images before anything is trained on them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from headstart.data import Dataset
+from headstart.data.objects import ObjectDataset, Repair, strata, summarize
+from headstart.data.objects.dataset import counts
+
+
+def as_images(dataset: ObjectDataset) -> Dataset:
+    """The images under their rarest class, for whatever looks at images and not at objects."""
+    names = (*dataset.classes, "")  # the last: images without objects
+    shown, labels = np.unique(strata(dataset), return_inverse=True)
+    return Dataset(
+        name=dataset.name,
+        ids=dataset.ids,
+        labels=labels.astype(np.int64),
+        classes=tuple(names[label] for label in shown),
+        source=dataset.source,
+        given=dataset.given,
+        groups=dataset.groups,
+        hashes=dataset.hashes,
+        sizes=dataset.sizes,
+        warnings=dataset.warnings,
+        duplicates=dataset.duplicates,
+        broken=dataset.broken,
+    )
+
+
+def profile_of_objects(dataset: ObjectDataset) -> dict[str, Any]:
+    """What takes the place of `profile`'s classes; folklore's quadrant is about labels."""
+    shown = (counts(dataset.objects, len(dataset.classes)) > 0).sum(axis=0)
+    summary = asdict(summarize(dataset))
+    del summary["images"]
+    summary["kinds"] = list(dataset.kinds)
+    return {
+        "classes": list(dataset.classes),
+        "images_per_class": dict(zip(dataset.classes, shown.tolist(), strict=True)),
+        "conflicting_labels": [],
+        "quadrant": None,
+        "objects": {**summary, "repairs": _by_kind(dataset.repairs)},
+    }
+
+
+def _by_kind(repairs: tuple[Repair, ...]) -> list[dict[str, Any]]:
+    kinds: dict[str, list[Repair]] = defaultdict(list)
+    for repair in repairs:
+        kinds[repair.what].append(repair)
+    return [
+        {
+            "what": what,
+            "objects": int(np.sum([repair.count for repair in found])),
+            "images": len(found),
+            "example": found[0].example,
+        }
+        for what, found in kinds.items()
+    ]
