@@ -55,6 +55,22 @@ def test_boxes_are_judged_as_pycocotools_does(seed: int) -> None:
     assert_as_reference(truth, detections_of(rng, truth), "boxes")
 
 
+def test_of_two_objects_that_overlap_alike_the_last_is_taken() -> None:
+    """Which leaves the first to the next detection, as in COCO's code."""
+    truth = {
+        "info": {},
+        "images": [{"id": 1, "height": 20, "width": 20}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "bbox": box, "area": 100.0, "iscrowd": 0}
+            for n, box in enumerate(([0.0, 0.0, 10.0, 10.0], [2.0, 0.0, 10.0, 10.0]), 1)
+        ],
+    }
+    boxes = np.array([[1, 0, 11, 10], [2, 0, 12, 10]], np.float32)
+    found = [Detections(boxes, np.array([0.9, 0.8], np.float32), np.zeros(2, np.int64))]
+    assert_as_reference(truth, found, "boxes")
+
+
 def test_only_the_hundred_best_of_a_class_count() -> None:
     rng = np.random.default_rng(0)
     truth = truth_of(rng, images=3, classes=1, objects=90)
