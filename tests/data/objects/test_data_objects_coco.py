@@ -148,6 +148,14 @@ def test_a_name_that_fits_two_files_is_refused(tmp_path: Path) -> None:
         open_objects(tmp_path)
 
 
+def test_names_that_differ_in_case_alone(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", coco([BOX], ["B.png"]))
+    write_pictures(tmp_path, "b.png", "B.png")
+    if len(list(tmp_path.glob("*.png"))) == 1:
+        pytest.skip("this file system takes b.png and B.png for one file")
+    assert open_objects(tmp_path).ids == ("B.png",)
+
+
 @pytest.mark.parametrize("content", ["{", '{"images": []}', "[]"])
 def test_files_that_are_no_coco(tmp_path: Path, content: str) -> None:
     file = tmp_path / "x.json"

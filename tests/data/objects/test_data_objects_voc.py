@@ -109,6 +109,12 @@ def test_damaged_and_missing_files_are_listed(tmp_path: Path) -> None:
     assert any("passed over: 2; first: JPEGImages/extra.png" in w for w in dataset.warnings)
 
 
+def test_images_of_one_name_and_two_suffixes(tmp_path: Path) -> None:
+    write_page(tmp_path, "a", [thing((2, 2, 9, 9))])
+    write_pictures(tmp_path / "JPEGImages", "a.jpg")
+    assert open_objects(tmp_path).ids == ("JPEGImages/a.png",)
+
+
 def test_images_elsewhere(tmp_path: Path) -> None:
     write_page(tmp_path / "x", "a", [thing((2, 2, 9, 9))])
     (tmp_path / "x" / "JPEGImages").rename(tmp_path / "pictures")

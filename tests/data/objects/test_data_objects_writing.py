@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import tempfile
 from dataclasses import replace
@@ -94,6 +96,29 @@ def test_some_positions_alone_and_ids_for_the_evaluation() -> None:
     assert content["annotations"][0]["bbox"] == [1, 2, 4, 4]
     assert "keypoints" not in content["categories"][0]
     json.dumps(content)  # plain numbers alone
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm", "keypoints"])
+def test_the_evaluation_takes_it_and_its_own_answers_are_perfect(kind: str) -> None:
+    reference = pytest.importorskip("pycocotools.coco")
+    evaluation = pytest.importorskip("pycocotools.cocoeval")
+    objects = [certain(), boxed(), certain()]
+    objects[1] = replace(objects[1], masks=(), keypoints=np.zeros((0, 3, 3), np.float32))
+    dataset = made_of(objects, 1, keypoint_names=("a", "b", "c"), kinds=("boxes", "masks"))
+    content = as_coco(dataset, range(3))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = reference.COCO()
+        truth.dataset = content
+        truth.createIndex()
+        answers = [
+            {**entry, "score": 0.9} for entry in json.loads(json.dumps(content["annotations"]))
+        ]
+        judged = evaluation.COCOeval(truth, truth.loadRes(answers), kind)
+        judged.params.kpt_oks_sigmas = np.full(3, 0.1)
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    assert judged.stats[0] == pytest.approx(1)
 
 
 def test_select_keeps_rows_together() -> None:

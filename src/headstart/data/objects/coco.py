@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,44 +151,47 @@ class _Joined:
             self.drafts[path].append(_draft(label, entry))
 
     def _add(self, file: _File) -> None:
-        per_image: dict[object, int] = defaultdict(int)
-        for entry in _dicts(file.content, "annotations"):
-            per_image[entry.get("image_id")] += 1
-        paths = self._place_images(file, per_image)
+        annotations = _dicts(file.content, "annotations")
+        paths = self._place_images(file, Counter(entry.get("image_id") for entry in annotations))
         names = file.names()
         seen: dict[object, list[Json]] = defaultdict(list)
-        for entry in _dicts(file.content, "annotations"):
+        for entry in annotations:
             image = entry.get("image_id")
+            path = paths.get(image)
             if image not in paths:
                 self.notes.add(f"image id {image}", NO_IMAGE, f"annotation {entry.get('id')}")
-                continue
-            path = paths[image]
-            if path is None:
-                continue  # noted with its image
-            number_of = entry.get("id")
-            same = seen[number_of] if number_of is not None else []
-            if entry in same:
-                self.notes.add(path, TWICE, f"annotation {number_of}")
-                continue
-            if same:
-                self.notes.add(path, SAME_ID, f"annotation {number_of}")
-            same.append(entry)
-            label = names.get(entry.get("category_id"))
-            own = object() if number_of is None else number_of
-            key = (path, own, len(same), label)
-            before = self._entries.get(key)
-            # What an earlier file says stays; a later one adds what is missing (keypoints).
-            self._entries[key] = (path, label, {**entry, **(before[2] if before else {})})
+            elif path is not None:  # else it was noted with its image
+                own = entry.get("id")
+                same = seen[own] if own is not None else []
+                self._join(path, names.get(entry.get("category_id")), entry, same)
 
-    def _place_images(self, file: _File, per_image: dict[object, int]) -> dict[object, str | None]:
+    def _join(self, path: str, label: str | None, entry: Json, same: list[Json]) -> None:
+        """Add an annotation, or what it says of one of an earlier file.
+
+        `same` are those of its file that have its id, and then holds it as well.
+        """
+        own = entry.get("id")
+        if entry in same:
+            self.notes.add(path, TWICE, f"annotation {own}")
+            return
+        if same:
+            self.notes.add(path, SAME_ID, f"annotation {own}")
+        same.append(entry)
+        key = (path, object() if own is None else own, len(same), label)
+        _, _, before = self._entries.get(key, (path, label, {}))
+        # What an earlier file says stays; a later one adds what is missing (keypoints).
+        self._entries[key] = (path, label, {**entry, **before})
+
+    def _place_images(self, file: _File, objects: Counter[object]) -> dict[object, str | None]:
         """The path of each image id of a file; None where the image is not there."""
         paths: dict[object, str | None] = {}
+        near = _near(file, self._images)
         for entry in _dicts(file.content, "images"):
             name = str(entry.get("file_name", ""))
-            path = self._images.find(name, near=_near(file, self._images), split=file.split)
+            path = self._images.find(name, near=near, split=file.split)
             paths[entry.get("id")] = path
             if path is None:
-                self.notes.add(name, NOT_THERE, f"{per_image[entry.get('id')]} objects")
+                self.notes.add(name, NOT_THERE, f"{objects[entry.get('id')]} objects")
                 continue
             if self.split.setdefault(path, file.split) != file.split:
                 self._torn.append(path)
@@ -212,9 +216,7 @@ def _draft(label: str | None, entry: Json) -> Draft:
         label=label,
         box=_box(entry.get("bbox")),
         outline=_outline(entry.get("segmentation")),
-        keypoints=[number(value) for value in points]
-        if isinstance(points, list) and points
-        else None,
+        keypoints=list(map(number, points)) if isinstance(points, list) and points else None,
         area=area if area > 0 else None,
         crowd=number(entry.get("iscrowd", 0)) == 1 or number(entry.get("ignore", 0)) == 1,
         at=f"annotation {entry.get('id')}",
@@ -224,9 +226,8 @@ def _draft(label: str | None, entry: Json) -> Draft:
 def _box(bbox: object) -> tuple[float, float, float, float] | None:
     if not isinstance(bbox, list) or not bbox:
         return None
-    x, y, width, height = (
-        [number(value) for value in bbox] if len(bbox) == 4 else [float("nan")] * 4
-    )
+    values = map(number, bbox) if len(bbox) == 4 else [math.nan] * 4
+    x, y, width, height = values
     return x, y, x + width, y + height
 
 
@@ -263,18 +264,18 @@ def _scheme(files: list[_File]) -> KeypointScheme:
             f"{first} and {second} have different keypoints; one list for all is needed.\n"
             "Keep the keypoints of one category, or open them one at a time."
         )
-    for names, (_, category) in found.items():
-        return KeypointScheme(
-            names, _skeleton(category.get("skeleton"), len(names)), _swaps(category, len(names))
-        )
-    return KeypointScheme()
+    if not found:
+        return KeypointScheme()
+    ((names, (_, category)),) = found.items()
+    skeleton = _skeleton(category.get("skeleton"), len(names))
+    return KeypointScheme(names, skeleton, _swaps(category, len(names)))
 
 
 def _skeleton(pairs: object, count: int) -> tuple[tuple[int, int], ...]:
     """COCO counts keypoints from 1."""
     held = pairs if isinstance(pairs, list) else []
-    joined = [(int(p[0]) - 1, int(p[1]) - 1) for p in held if isinstance(p, list) and len(p) == 2]
-    return tuple((a, b) for a, b in joined if 0 <= a < count and 0 <= b < count)
+    whole = [p for p in held if isinstance(p, list) and len(p) == 2 and set(map(type, p)) == {int}]
+    return tuple((a - 1, b - 1) for a, b in whole if 0 < a <= count and 0 < b <= count)
 
 
 def _swaps(category: Json, count: int) -> tuple[int, ...] | None:

@@ -32,7 +32,8 @@ class Images:
 
         A name may be a path on another machine, and have another suffix than the file. Of several
         files of that name the one is taken that shares most of the path, then the one in a folder
-        of its `split`, then the one next to `near` (a path below the root).
+        of its `split`, then the one next to `near` (a path below the root), then the one that is
+        spelled alike.
 
         Raises `HeadstartError` where two files still fit equally well.
         """
@@ -46,10 +47,11 @@ class Images:
         if not held:
             return None
 
-        def fit(path: str) -> tuple[int, bool, int]:
+        def fit(path: str) -> tuple[int, bool, int, bool]:
             parts = PurePosixPath(path).parts
             shared = _common(parts[::-1][1:], wanted.parts[::-1][1:])
-            return shared, path_split(path) == split, _common(parts, PurePosixPath(near).parts)
+            beside = _common(parts, PurePosixPath(near).parts)
+            return shared, path_split(path) == split, beside, parts[-1] == wanted.name
 
         best, *others = sorted(held, key=fit, reverse=True)
         if others and fit(others[0]) == fit(best):

@@ -14,7 +14,7 @@ from headstart.data.objects.coco import list_coco
 from headstart.data.objects.dataset import Kind, ObjectDataset, Objects, Repair, counts
 from headstart.data.objects.deeplabcut import list_deeplabcut
 from headstart.data.objects.label_images import list_label_images
-from headstart.data.objects.listing import Draft, Notes, ObjectListing, summed_up
+from headstart.data.objects.listing import Draft, KeypointScheme, Notes, ObjectListing, summed_up
 from headstart.data.objects.mirroring import swaps_by_name, untwinned
 from headstart.data.objects.voc import list_voc
 from headstart.data.objects.yolo import list_yolo
@@ -89,34 +89,17 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
 
     Raises `HeadstartError` where over 5% of the images are broken, or no object is left.
     """
-    pictures = examine(
-        Listing(
-            name=listing.name,
-            ids=listing.ids,
-            labels=["image"] * len(listing.ids),
-            source=listing.source,
-            given=listing.given,
-            groups=listing.groups,
-        )
-    )
+    pictures = _pictures(listing)
     position = {name: i for i, name in enumerate(listing.ids)}
     kept = [position[name] for name in pictures.ids]
     drafts = [listing.drafts[i] for i in kept]
-    outlined = [d for own in drafts for d in own if d.outline is not None and not d.crowd]
-    masks = any(not _is_rectangle(draft) for draft in outlined)
-    wanted = Wanted(
-        classes={name: label for label, name in enumerate(listing.classes)},
-        masks=masks,
-        points=len(listing.scheme.names)
-        if any(_has_points(draft) for own in drafts for draft in own)
-        else 0,
-    )
-    objects, repairs = _checked(pictures, drafts, wanted)
-    if not any(np.any(~found.crowd) for found in objects):
-        lines = "".join(f"\n{line}" for line in summed_up([*listing.repairs, *repairs])[:2])
+    wanted, remarks = _wanted(listing, [draft for own in drafts for draft in own])
+    objects, found = _checked(pictures, drafts, wanted)
+    repairs = [*listing.repairs, *found]
+    if not any(np.any(~own.crowd) for own in objects):
+        lines = "".join(f"\n{line}" for line in summed_up(repairs)[:2])
         raise HeadstartError(f"{listing.name}: no object is left that can be learned.{lines}")
-    repairs = [*listing.repairs, *repairs]
-    swaps = listing.scheme.swaps or swaps_by_name(listing.scheme.names)
+    scheme = listing.scheme if wanted.points else KeypointScheme()
     dataset = ObjectDataset(
         name=listing.name,
         layout=listing.layout,
@@ -128,9 +111,9 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
         hashes=pictures.hashes,
         duplicates=pictures.duplicates,
         classes=tuple(listing.classes),
-        keypoint_names=listing.scheme.names if wanted.points else (),
-        swaps=np.array(swaps if wanted.points else [], dtype=np.int64),
-        skeleton=listing.scheme.skeleton if wanted.points else (),
+        keypoint_names=scheme.names,
+        swaps=np.array(scheme.swaps or swaps_by_name(scheme.names), dtype=np.int64),
+        skeleton=scheme.skeleton,
         objects=tuple(objects),
         kinds=_kinds(wanted),
         warnings=(),
@@ -140,13 +123,39 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
     stated = None if listing.stated is None else [listing.stated[i] for i in kept]
     warnings = [
         *listing.warnings,
-        *([RECTANGLES] if outlined and not masks else []),
+        *remarks,
         *pictures.warnings,
         *summed_up(repairs),
         *_size_warnings(pictures, stated),
         *_warnings(dataset, guessed=listing.scheme.swaps is None),
     ]
     return replace(dataset, warnings=tuple(warnings))
+
+
+def _pictures(listing: ObjectListing) -> Dataset:
+    """The images, opened and checked as those of classification are."""
+    return examine(
+        Listing(
+            name=listing.name,
+            ids=listing.ids,
+            labels=["image"] * len(listing.ids),  # all alike: no label disagrees with another
+            source=listing.source,
+            given=listing.given,
+            groups=listing.groups,
+        )
+    )
+
+
+def _wanted(listing: ObjectListing, drafts: list[Draft]) -> tuple[Wanted, list[str]]:
+    """What all objects are to have, since some do; and lines about what is not taken for it."""
+    outlined = [d for d in drafts if d.outline is not None and not d.crowd]
+    drawn = any(not _is_rectangle(draft) for draft in outlined)
+    wanted = Wanted(
+        classes={name: label for label, name in enumerate(listing.classes)},
+        masks=drawn,
+        points=len(listing.scheme.names) if any(map(_has_points, drafts)) else 0,
+    )
+    return wanted, [RECTANGLES] if outlined and not drawn else []
 
 
 def _is_rectangle(draft: Draft) -> bool:

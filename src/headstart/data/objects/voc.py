@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from headstart.data.dataset import sorted_classes, split_named
@@ -107,8 +107,7 @@ def _pages(
     pages: dict[str, _Page] = {}
     for path, root in trees:
         near = path.relative_to(place).as_posix()
-        # The file's own name comes first: VOC pairs by it, and <filename> is often out of date.
-        found = images.find(path.stem, near=near) or images.find(_text(root, "filename"), near=near)
+        found = _image(path, _text(root, "filename"), near, images)
         things = [_thing(found_object) for found_object in root.findall("object")]
         if found is None:
             notes.add(_text(root, "filename") or near, NOT_THERE, f"{len(things)} objects")
@@ -117,6 +116,13 @@ def _pages(
             raise HeadstartError(f"{place}: two XML files annotate {found}; {path} is the second.")
         pages[found] = _Page(found, _stated(root), things)
     return list(pages.values())
+
+
+def _image(path: Path, filename: str, near: str, images: Images) -> str | None:
+    """The image of an XML file: VOC pairs by the files' names, and <filename> is often wrong."""
+    if PurePosixPath(filename).stem == path.stem:  # it knows the suffix as well
+        return images.find(filename, near=near)
+    return images.find(path.stem, near=near) or images.find(filename, near=near)
 
 
 def _text(element: ElementTree.Element, name: str) -> str:
