@@ -1,10 +1,9 @@
-"""COCO's metrics against pycocotools, VOC's against a plain reading of its definition."""
+"""COCO's metrics against pycocotools."""
 
 from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,14 @@ import pytest
 from detections_made_up import detections_of, reference, truth_of
 
 from headstart.errors import HeadstartError
-from headstart.metrics.detections import (
-    Detections,
-    decode_masks,
-    encode_masks,
-    read_detections,
-    write_detections,
-)
 from headstart.metrics.images import matched_precision
 from headstart.metrics.matching import match
 from headstart.metrics.precision import AveragePrecision, average_precision
+from headstart.metrics.detections import (
+    Detections,
+    encode_masks,
+)
 from headstart.metrics.truth import COCO_SIGMAS, OTHER_SIGMA, sigmas_of
-from headstart.metrics.voc import voc_precision
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -136,12 +131,10 @@ def test_found_nothing_and_nothing_to_find() -> None:
     nothing = [empty] * len(truth["images"])
     assert average_precision(truth, nothing).ap == 0
     assert average_precision(truth, nothing, "masks").ap == 0
-    assert voc_precision(truth, nothing).mean == 0
     detections = detections_of(rng, truth)
     bare = {**truth, "annotations": []}
     assert average_precision(bare, detections).ap is None
     assert matched_precision(match(bare, detections)) is None
-    assert voc_precision(bare, detections).mean is None
 
 
 def test_masks_that_are_missing_are_named() -> None:
@@ -219,128 +212,3 @@ def test_formats100_is_judged_as_pycocotools_does() -> None:
     truth, detections = formats100()
     assert sum(len(found) for found in detections) > 400
     assert_as_reference(truth, detections, "boxes")
-
-
-def plain_voc(
-    truth: dict[str, Any], detections: list[Detections], label: int, eleven: bool
-) -> float | None:
-    """One class, read off the definition with loops and no library."""
-    category = truth["categories"][label]["id"]
-    objects = [a for a in truth["annotations"] if a["category_id"] == category]
-    total = sum(not a["iscrowd"] for a in objects)
-    ranked = sorted(
-        (
-            (-float(score), i, box.astype(float))
-            for i, found in enumerate(detections)
-            for box, score, own in zip(found.boxes, found.scores, found.labels, strict=True)
-            if own == label
-        ),
-        key=lambda item: item[:2],
-    )
-    taken, curve, right, wrong = set(), [], 0, 0
-    for _, i, (x0, y0, x1, y1) in ranked:
-        best, most = None, 0.0
-        for a in objects:
-            if a["image_id"] != truth["images"][i]["id"]:
-                continue
-            x, y, w, h = a["bbox"]
-            shared = max(0, min(x1, x + w) - max(x0, x)) * max(0, min(y1, y + h) - max(y0, y))
-            overlap = shared / ((x1 - x0) * (y1 - y0) + w * h - shared)
-            if overlap > most:
-                best, most = a, overlap
-        if best is not None and most >= 0.5:
-            if best["iscrowd"]:
-                continue
-            right, wrong = (right, wrong + 1) if best["id"] in taken else (right + 1, wrong)
-            taken.add(best["id"])
-        else:
-            wrong += 1
-        curve.append((right, right / (right + wrong)))
-    if not total:
-        return None
-    if eleven:
-        return (
-            sum(max([p for r, p in curve if 10 * r >= t * total], default=0) for t in range(11))
-            / 11
-        )
-    area = 0.0
-    for n in range(1, total + 1):  # each object found adds 1/total of recall
-        area += max([p for r, p in curve if r >= n], default=0) / total
-    return area
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_voc_is_its_definition(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    truth = truth_of(rng, crowds=0.3)
-    detections = [
-        Detections(d.boxes, d.scores + rng.uniform(0, 0.009, len(d)).astype(np.float32), d.labels)
-        for d in detections_of(rng, truth)
-    ]
-    for form in ("area", "eleven points"):
-        result = voc_precision(truth, detections, form)
-        expected = [plain_voc(truth, detections, k, form != "area") for k in range(3)]
-        assert result.by_class == pytest.approx(expected, abs=1e-12)
-        assert result.mean == pytest.approx(np.mean(expected), abs=1e-12)
-
-
-def test_voc_takes_no_second_find_and_passes_over_difficult_objects() -> None:
-    objects = [(0, 0, 10, 10, False), (20, 0, 10, 10, True), (40, 0, 10, 10, False)]
-    truth = {
-        "images": [{"id": 1, "height": 50, "width": 60}],
-        "categories": [{"id": 1, "name": "cat"}],
-        "annotations": [
-            {"id": n, "image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "difficult": hard}
-            for n, (x, y, w, h, hard) in enumerate(objects)
-        ],
-    }
-    # Right, found again, difficult, right.
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [40, 0, 50, 10]], np.float32)
-    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-    found = [Detections(boxes, scores, np.zeros(4, np.int64))]
-    assert voc_precision(truth, found).mean == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    assert voc_precision(truth, found, "eleven points").mean == pytest.approx((6 + 5 * 2 / 3) / 11)
-
-
-def test_detections_are_read_as_they_were_written(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    truth = truth_of(rng, points=4)
-    detections = detections_of(rng, truth, masks=True)
-    indices = np.arange(len(detections))[::-1].copy()
-    write_detections(tmp_path / "detections.npz", indices, detections)
-    again, read = read_detections(tmp_path / "detections.npz")
-    np.testing.assert_array_equal(again, indices)
-    for one, other in zip(detections, read, strict=True):
-        for name in ("boxes", "scores", "labels", "keypoints"):
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-        assert one.masks == other.masks
-    texts = [
-        tuple({**rle, "counts": rle["counts"].decode()} for rle in found.masks)
-        for found in detections
-    ]
-    as_text = [replace(d, masks=masks) for d, masks in zip(detections, texts, strict=True)]
-    write_detections(tmp_path / "texts.npz", indices, as_text)  # as JSON has them
-    assert read_detections(tmp_path / "texts.npz")[1][0].masks == detections[0].masks
-    assert average_precision(truth, as_text, "masks") == average_precision(truth, read, "masks")
-    plain = [Detections(d.boxes, d.scores, d.labels) for d in detections]
-    write_detections(tmp_path / "plain.npz", indices, plain)
-    assert all(
-        d.masks is None and d.keypoints is None for d in read_detections(tmp_path / "plain.npz")[1]
-    )
-    write_detections(tmp_path / "none.npz", indices[:0], [])
-    assert read_detections(tmp_path / "none.npz")[1] == []
-
-
-def test_files_that_hold_no_detections_are_named(tmp_path: Path) -> None:
-    (tmp_path / "x.npz").write_text("nothing")
-    for name in ("x.npz", "missing.npz"):
-        with pytest.raises(HeadstartError, match=name):
-            read_detections(tmp_path / name)
-
-
-def test_masks_are_decoded_as_they_were_encoded() -> None:
-    masks = np.random.default_rng(0).random((5, 7, 9)) < 0.4
-    np.testing.assert_array_equal(decode_masks(encode_masks(masks), 7, 9), masks)
-    assert decode_masks((), 7, 9).shape == (0, 7, 9)
-    with pytest.raises(ValueError, match="other lengths"):
-        Detections(np.zeros((2, 4), np.float32), np.zeros(1, np.float32), np.zeros(1, np.int64))
