@@ -148,6 +148,18 @@ def test_a_name_that_fits_two_files_is_refused(tmp_path: Path) -> None:
         open_objects(tmp_path)
 
 
+def test_the_folder_of_the_split_comes_first(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_json(tmp_path / "annotations" / f"{split}.json", coco([BOX]))
+    write_pictures(tmp_path, "train/a.png", "val/a.png")
+    dataset = open_objects(tmp_path)
+    assert dataset.given is not None
+    assert dict(zip(dataset.ids, dataset.given.tolist(), strict=True)) == {
+        "train/a.png": "train",
+        "val/a.png": "validation",
+    }
+
+
 def test_names_that_differ_in_case_alone(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", coco([BOX], ["B.png"]))
     write_pictures(tmp_path, "b.png", "B.png")
@@ -178,6 +190,16 @@ def test_two_lists_of_keypoints_are_refused(tmp_path: Path) -> None:
     kinds = [*PERSON, {"id": 2, "name": "dog", "keypoints": ["tail"]}]
     with pytest.raises(HeadstartError, match=r"person in .* and dog in .* different keypoints"):
         open_objects(write_coco(tmp_path, [BOX], categories=kinds))
+
+
+@pytest.mark.parametrize(("name", "given"), [("val", None), ("train", ["train"]), ("all", None)])
+def test_a_lone_split_that_is_not_train_is_none(
+    tmp_path: Path, name: str, given: list[str] | None
+) -> None:
+    write_coco(tmp_path, [BOX], name=f"instances_{name}2017.json")
+    dataset = open_objects(tmp_path)
+    assert (None if dataset.given is None else dataset.given.tolist()) == given
+    assert any("not yet split" in warning for warning in dataset.warnings) == (name == "val")
 
 
 def test_an_image_in_two_splits(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from objects_sets import HEIGHT, WIDTH, write_pictures
 from PIL import Image
 
-from headstart.data.objects import masks, open_objects
+from headstart.data.objects import make_object_splits, masks, open_objects
 from headstart.data.objects.mirroring import swaps_by_name
 from headstart.errors import HeadstartError
 
@@ -88,7 +88,7 @@ SINGLE = """scorer,me,me,me,me
 bodyparts,leftear,leftear,rightear,rightear
 coords,x,y,x,y
 labeled-data/m1/img0.jpg,5,6,20,12.5
-labeled-data/m1/img1.jpg,5,6,,
+labeled-data/m1/img1.jpg,5,6,7,
 labeled-data/m1/img2.jpg,,,,
 labeled-data/m1/gone.jpg,5,6,7,8
 """
@@ -133,6 +133,18 @@ def test_deeplabcut_with_several_animals(tmp_path: Path) -> None:
     assert dataset.repairs[0].example.startswith("m2")
 
 
+def test_frames_of_one_video_stay_together(tmp_path: Path) -> None:
+    names = [f"{video}/{i}.png" for video in ("a", "b", "test") for i in range(2)]
+    head, rows = SINGLE.splitlines()[:3], [f"labeled-data/{name},5,6,20,12" for name in names]
+    (tmp_path / "CollectedData_me.csv").write_text("\n".join([*head, *rows]))
+    write_pictures(tmp_path, *names)
+    dataset = open_objects(tmp_path)
+    assert dataset.groups is not None
+    assert dataset.groups.tolist() == [0, 0, 1, 1, 2, 2]
+    assert dataset.given is None  # a video called "test" is no test split
+    assert make_object_splits(dataset).summary() == {"train": 2, "validation": 2, "test": 2}
+
+
 @pytest.mark.parametrize(
     ("names", "swaps"),
     [
@@ -144,6 +156,7 @@ def test_deeplabcut_with_several_animals(tmp_path: Path) -> None:
         (["left_eye", "right_ear"], (0, 1)),
         (["lip", "rip", "Lips", "Rips"], (0, 1, 2, 3)),
         (["left", "copyleft", "right"], (2, 1, 0)),
+        (["right_of_left", "right_of_right"], (0, 1)),
         ([], ()),
     ],
 )

@@ -81,10 +81,11 @@ def test_bad_lines_are_listed(tmp_path: Path) -> None:
         "7 .5 .5 .5 .5",
         "0 .5 nan .5 .5",
         "0 120 90 30 30",
+        "0 .1 .1 .9 .1 .5 .9 .7",  # a corner without its y
     ]
     dataset = open_objects(write(tmp_path, {"a": "\n".join(lines)}))
     assert [(r.count, r.what.split(",")[0]) for r in dataset.repairs] == [
-        (4, "Lines that are no box"),
+        (5, "Lines that are no box"),
         (1, "Objects of a class that is not defined"),
         (1, "Boxes with values that are no numbers"),
         (1, "Boxes wholly outside the image"),
@@ -118,6 +119,23 @@ def test_splits_by_the_folders_that_the_yaml_names(tmp_path: Path) -> None:
     dataset = open_objects(write(tmp_path, {"first/a": "0 .5 .5 .5 .5", "second/b": ""}, config))
     assert dataset.given is not None
     assert dataset.given.tolist() == ["train", "validation"]
+
+
+def test_splits_by_lists_that_the_yaml_names(tmp_path: Path) -> None:
+    config = "names: [cat]\ntrain: first.txt\nval: second.txt\n"
+    write(tmp_path, {"a": "0 .5 .5 .5 .5", "b": "", "c": ""}, config)
+    (tmp_path / "first.txt").write_text("./images/a.png\n")
+    (tmp_path / "second.txt").write_text("/data/images/b.png\n")
+    dataset = open_objects(tmp_path)
+    assert dataset.given is not None
+    assert dataset.given.tolist() == ["train", "validation", ""]
+
+
+def test_folders_are_splits_by_their_whole_name(tmp_path: Path) -> None:
+    write(tmp_path, {"test_rig/a": "0 .5 .5 .5 .5", "train/b": "0 .5 .5 .5 .5"}, "names: [cat]\n")
+    dataset = open_objects(tmp_path)
+    assert dataset.given is not None
+    assert dataset.given.tolist() == ["", "train"]
 
 
 def test_without_names_numbers_stand_for_classes(tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headstart.data.files import FileSource
-from headstart.data.objects.finding import NOT_THERE, Images, number, path_split, unlisted
+from headstart.data.objects.finding import NOT_THERE, Images, number, unlisted
 from headstart.data.objects.listing import Draft, KeypointScheme, NotesByImage, ObjectListing
 from headstart.errors import HeadstartError
 
 CLASS = "animal"  # the file does not say what is labelled
+LEAST = 3  # folders: with fewer, some split would stay empty
+TOGETHER = "Frames of one folder (of one video) are kept in one split."
 Columns = dict[str, dict[str, dict[str, int]]]  # individual -> body part -> x or y -> column
 
 
@@ -20,7 +22,8 @@ def list_deeplabcut(place: Path, folder: Path | None) -> ObjectListing | None:
 
     Head rows are scorer, (individuals,) bodyparts and coords; a row names a frame and has x and y
     of each part, in pixels from 0, empty where it is not labelled. A frame may be saved in another
-    format than the row says. The box of an animal is that of its labelled parts.
+    format than the row says. The box of an animal is that of its labelled parts. Frames of one
+    folder are of one video and much alike: from three folders on, each is a group.
     """
     if place.is_file():
         files = [place] if place.suffix.lower() == ".csv" else []
@@ -48,7 +51,8 @@ def list_deeplabcut(place: Path, folder: Path | None) -> ObjectListing | None:
             "Give the folder of the images (images=)."
         )
     ids = sorted(drafts)
-    given = [path_split(name) for name in ids]
+    folders = [PurePosixPath(name).parent.as_posix() for name in ids]
+    several = len(set(folders)) >= LEAST
     return ObjectListing(
         name=str(place),
         layout="DeepLabCut",
@@ -56,10 +60,10 @@ def list_deeplabcut(place: Path, folder: Path | None) -> ObjectListing | None:
         source=FileSource(images.root, ids),
         drafts=[drafts[name] for name in ids],
         classes=[CLASS],
-        given=given if any(given) else None,
+        groups=folders if several else None,
         scheme=KeypointScheme(tuple(parts)),
         repairs=notes.repairs(),
-        warnings=unlisted(images, set(ids)),
+        warnings=[*([TOGETHER] if several else []), *unlisted(images, set(ids))],
     )
 
 

@@ -76,9 +76,12 @@ def split_in(name: str) -> str:
 
 
 def path_split(path: str) -> str:
-    """The split that a folder on the way to `path` means, the innermost first; else ""."""
-    folders = PurePosixPath(path).parts[:-1]
-    return next((split for part in reversed(folders) if (split := split_in(part))), "")
+    """The split that a folder on the way to `path` is called by, the innermost first; else "".
+
+    The whole name counts (``val2017``): a folder ``test_rig`` need not be a test split.
+    """
+    folders = [part.rstrip("0123456789") for part in PurePosixPath(path).parts[:-1]]
+    return next((split for part in reversed(folders) if (split := split_named(part))), "")
 
 
 def number(value: object) -> float:

@@ -89,6 +89,7 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
 
     Raises `HeadstartError` where over 5% of the images are broken, or no object is left.
     """
+    listing = _without_lone_split(listing)
     pictures = _pictures(listing)
     position = {name: i for i, name in enumerate(listing.ids)}
     kept = [position[name] for name in pictures.ids]
@@ -130,6 +131,19 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
         *_warnings(dataset, guessed=listing.scheme.swaps is None),
     ]
     return replace(dataset, warnings=tuple(warnings))
+
+
+def _without_lone_split(listing: ObjectListing) -> ObjectListing:
+    """The listing, without given splits where all images are in one, and that is not train.
+
+    So splits can be made of COCO's validation images alone, and a file that has "test" in its name
+    for another reason does no harm.
+    """
+    given = set(listing.given or [])
+    if len(given) != 1 or given == {"train"}:
+        return listing
+    line = f"All images are called {given.pop()} by their files or folders: taken as not yet split."
+    return replace(listing, given=None, warnings=[*listing.warnings, line])
 
 
 def _pictures(listing: ObjectListing) -> Dataset:
