@@ -51,7 +51,7 @@ def truth_of(
                 "bbox": [*corner.tolist(), *side.tolist()],
                 "area": float(side.prod() * 0.7),
                 "iscrowd": int(rng.random() < crowds),
-                "segmentation": {"size": mask["size"], "counts": mask["counts"].decode()},
+                "segmentation": {"size": mask["size"], "counts": mask["counts"]},
             }
             if points:
                 seen = rng.integers(0, 3, points) if rng.random() < 0.8 else np.zeros(points)
@@ -141,7 +141,7 @@ def reference(
                 entry["bbox"] = [x0, y0, x1 - x0, y1 - y0]
             elif kind == "masks":
                 rle = found.masks[n]
-                entry["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+                entry["segmentation"] = {"size": rle["size"], "counts": rle["counts"]}
             else:
                 entry["keypoints"] = found.keypoints[n].astype(float).ravel().tolist()
             content.append(entry)

@@ -12,13 +12,13 @@ import pytest
 from detections_made_up import detections_of, reference, truth_of
 
 from headstart.errors import HeadstartError
-from headstart.metrics.images import matched_precision
-from headstart.metrics.matching import match
-from headstart.metrics.precision import AveragePrecision, average_precision
 from headstart.metrics.detections import (
     Detections,
     encode_masks,
 )
+from headstart.metrics.images import matched_precision
+from headstart.metrics.matching import match
+from headstart.metrics.precision import AveragePrecision, average_precision
 from headstart.metrics.truth import COCO_SIGMAS, OTHER_SIGMA, sigmas_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

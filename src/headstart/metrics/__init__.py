@@ -2,6 +2,8 @@
 
 from headstart.metrics.detections import (
     Detections,
+    Rle,
+    as_rle,
     encode_masks,
     read_detections,
     write_detections,
@@ -14,6 +16,8 @@ __all__ = [
     "AveragePrecision",
     "Detections",
     "Matches",
+    "Rle",
+    "as_rle",
     "average_precision",
     "encode_masks",
     "match",

@@ -6,7 +6,7 @@ it is pickled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -26,7 +26,17 @@ class Rle(TypedDict):
     """A mask in COCO's compressed run-length encoding."""
 
     size: list[int]  # height and width of the image
-    counts: bytes | str
+    counts: str  # the packed runs: text, which goes into JSON as it is
+
+
+def as_rle(found: Mapping[str, Any]) -> Rle:
+    """A mask as COCO's library gives it, its counts as text."""
+    counts = found["counts"]
+    height, width = found["size"]
+    return {
+        "size": [int(height), int(width)],
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Detections:
 def encode_masks(masks: npt.NDArray[np.bool_]) -> tuple[Rle, ...]:
     """Masks [n, H, W] as run lengths."""
     columns = np.asfortranarray(masks.astype(np.uint8).transpose(1, 2, 0))
-    return tuple(rle_codec.encode(columns)) if len(masks) else ()
+    return tuple(as_rle(rle) for rle in rle_codec.encode(columns)) if len(masks) else ()
 
 
 def decode_masks(masks: Sequence[Rle], height: int, width: int) -> npt.NDArray[np.bool_]:
@@ -65,11 +75,6 @@ def decode_masks(masks: Sequence[Rle], height: int, width: int) -> npt.NDArray[n
     if not masks:
         return np.zeros((0, height, width), dtype=np.bool_)
     return np.asarray(rle_codec.decode(list(masks))).transpose(2, 0, 1).astype(np.bool_)
-
-
-def _counts(rle: Rle) -> bytes:
-    counts = rle["counts"]
-    return counts.encode() if isinstance(counts, str) else counts
 
 
 def write_detections(path: Path, indices: Ints, detections: Sequence[Detections]) -> None:
@@ -103,7 +108,7 @@ def _joined(parts: Sequence[npt.NDArray[np.generic]], empty: tuple[int, ...]) ->
 
 
 def _mask_arrays(masks: Sequence[Rle]) -> dict[str, Any]:
-    counts = [_counts(rle) for rle in masks]
+    counts = [rle["counts"].encode("ascii") for rle in masks]
     return {
         "mask_bytes": np.frombuffer(b"".join(counts), dtype=np.uint8),
         "mask_lengths": np.array([len(content) for content in counts], dtype=np.int64),
@@ -146,6 +151,6 @@ def _masks(arrays: dict[str, npt.NDArray[Any]]) -> tuple[Rle, ...]:
     content, ends = arrays["mask_bytes"].tobytes(), np.cumsum(arrays["mask_lengths"])
     starts = ends - arrays["mask_lengths"]
     return tuple(
-        {"size": [int(height), int(width)], "counts": content[start:end]}
+        {"size": [int(height), int(width)], "counts": content[start:end].decode("ascii")}
         for start, end, (height, width) in zip(starts, ends, arrays["mask_sizes"], strict=True)
     )

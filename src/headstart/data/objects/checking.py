@@ -11,7 +11,8 @@ import numpy as np
 from headstart.data.objects import masks
 from headstart.data.objects.dataset import Floats, Objects
 from headstart.data.objects.listing import Draft, Notes
-from headstart.data.objects.masks import Box, Rle
+from headstart.data.objects.masks import Box
+from headstart.metrics import Rle
 
 UNKNOWN_CLASS = "Objects of a class that is not defined, left out"
 NOTHING = "Annotations with neither box, mask nor keypoints, left out"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.dataset import Group, ImageSource, Indices
-from headstart.data.objects.masks import Rle
+from headstart.metrics import Rle
 
 Kind = Literal["boxes", "masks", "keypoints"]
 Floats = npt.NDArray[np.float32]

@@ -8,35 +8,20 @@ with 0. Rasterizing polygons, merging and packing the counts are those of COCO's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import faster_coco_eval.core.mask as coco
 import numpy as np
 import numpy.typing as npt
 
+from headstart.metrics import Rle, as_rle
+
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
-
-
-class Rle(TypedDict):
-    """One mask: `size` is height and width, `counts` the packed runs."""
-
-    size: list[int]
-    counts: str
-
-
-def _rle(found: dict[str, Any]) -> Rle:
-    counts = found["counts"]
-    height, width = found["size"]
-    # Text, not bytes: it goes into JSON as it is, and pycocotools reads both.
-    return {
-        "size": [int(height), int(width)],
-        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
-    }
 
 
 def encode(mask: npt.NDArray[Any]) -> Rle:
     """The code of a mask [h, w], of which every value but 0 belongs to the object."""
-    return _rle(coco.encode(np.asfortranarray(mask != 0, dtype=np.uint8)))
+    return as_rle(coco.encode(np.asfortranarray(mask != 0, dtype=np.uint8)))
 
 
 def decode(rle: Rle) -> npt.NDArray[np.bool_]:
@@ -58,14 +43,14 @@ def bounds(rle: Rle) -> Box:
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Rle:
     """The pixels that any of the polygons (x, y, x, y, ... in pixels) covers."""
     parts = coco.frPyObjects([[float(v) for v in polygon] for polygon in polygons], height, width)
-    return _rle(coco.merge(parts))
+    return as_rle(coco.merge(parts))
 
 
 def from_runs(runs: Sequence[int], height: int, width: int) -> Rle:
     """Pack plain counts. Raises ValueError where they do not make up the image."""
     if any(run < 0 for run in runs) or sum(runs) != height * width:
         raise ValueError(f"runs of {sum(runs)} pixels for an image of {height * width}")
-    return _rle(coco.frPyObjects({"size": [height, width], "counts": list(runs)}, height, width))
+    return as_rle(coco.frPyObjects({"size": [height, width], "counts": list(runs)}, height, width))
 
 
 def from_box(box: Box, height: int, width: int) -> Rle:
