@@ -11,14 +11,14 @@ import torch
 from drawn_objects import POINTS, draw
 
 from headstart.data.object_views import ObjectAugmentation
-from headstart.data.objects import Kind, ObjectDataset, make_object_splits, open_objects
+from headstart.data.objects import ObjectDataset, make_object_splits, open_objects
 from headstart.detectors import DetectorSpecification
 from headstart.detectors.specification import Family
 from headstart.evidence.arms import PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost
 from headstart.execution import Trial, fabric, run, trial_folder
 from headstart.execution.detecting import DetectionSetting
-from headstart.metrics import read_detections
+from headstart.metrics import Kind, read_detections
 from headstart.records import TrialRecord, read_curve, read_image_values
 from headstart.strategies import Strategy
 from headstart.strategies.table import CONTROL, Phase

@@ -11,10 +11,12 @@ from headstart.metrics.detections import (
 from headstart.metrics.images import matched_precision, pseudo_values
 from headstart.metrics.matching import Matches, match
 from headstart.metrics.precision import AveragePrecision, average_precision
+from headstart.metrics.truth import Kind
 
 __all__ = [
     "AveragePrecision",
     "Detections",
+    "Kind",
     "Matches",
     "Rle",
     "as_rle",

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from headstart.data import Splits
 from headstart.data.dataset import Indices
 from headstart.data.object_views import ObjectAugmentation, ObjectView, augmented, draw
-from headstart.data.objects import Kind, ObjectDataset, as_coco
+from headstart.data.objects import ObjectDataset, as_coco
 from headstart.metrics import (
     Detections,
+    Kind,
     Matches,
     encode_masks,
     match,

@@ -6,15 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from headstart.data.dataset import Group, ImageSource, Indices
-from headstart.metrics import Rle
+from headstart.metrics import Kind, Rle
 
-Kind = Literal["boxes", "masks", "keypoints"]
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 

@@ -11,7 +11,7 @@ import numpy as np
 from headstart.data.dataset import Dataset, Listing
 from headstart.data.objects.checking import Wanted, checked
 from headstart.data.objects.coco import list_coco
-from headstart.data.objects.dataset import Kind, ObjectDataset, Objects, Repair, counts
+from headstart.data.objects.dataset import ObjectDataset, Objects, Repair, counts
 from headstart.data.objects.deeplabcut import list_deeplabcut
 from headstart.data.objects.label_images import list_label_images
 from headstart.data.objects.listing import Draft, KeypointScheme, Notes, ObjectListing, summed_up
@@ -20,6 +20,7 @@ from headstart.data.objects.voc import list_voc
 from headstart.data.objects.yolo import list_yolo
 from headstart.data.opening import examine
 from headstart.errors import HeadstartError
+from headstart.metrics import Kind
 
 NAMED = 5
 Reader = Callable[[Path, Path | None], ObjectListing | None]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.data.objects.dataset import Kind, ObjectDataset, counts
+from headstart.data.objects.dataset import ObjectDataset, counts
+from headstart.metrics import Kind
 
 SMALL, MEDIUM = 32**2, 96**2  # square pixels; COCO's limits (cocodataset.org, detection evaluation)
 
