@@ -234,15 +234,16 @@ def test_the_shorter_side_is_800_and_the_longer_at_most_1333(
 
 
 def test_jitter_scales_against_the_crop() -> None:
-    view = replace(a_view(np.random.default_rng(4)), masks=None, keypoints=None)
-    longest = max(view.size)
-    for share in (0.0, 0.999):
-        part = augmented(view, Draw(0.9, share, 0.0, 0.0), JITTER)
-        factor = 48 / longest * (0.1 + 1.9 * share)
-        shown = (part.image != PADDING).any(0)
-        rows = min(48, round(view.size[0] * factor))
-        assert part.size == (48, 48)
-        assert abs(int(shown.any(1).sum()) - rows) <= 1
+    """At 1 the longer side is as long as the crop; the rest is grey."""
+    nothing = torch.zeros(0, dtype=torch.int64)
+    image = torch.zeros((3, 20, 60), dtype=torch.uint8)
+    view = ObjectView(image, torch.zeros((0, 4)), nothing, nothing)
+    for factor, rows, columns in ((0.1, 2, 5), (0.5, 8, 24), (1.0, 16, 48), (1.999, 32, 48)):
+        drawn = Draw(flip=0.9, scale=(factor - 0.1) / 1.9, down=0.0, along=0.0)
+        part = augmented(view, drawn, JITTER).image
+        assert part.shape == (3, 48, 48)
+        assert (part[:, :rows, :columns] == 0).all()
+        assert int((part == 0).sum()) == 3 * rows * columns
     with pytest.raises(ValueError, match="both a range and a size"):
         ObjectAugmentation(jitter=(0.1, 2.0))
 

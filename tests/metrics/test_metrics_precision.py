@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,18 @@ def test_keypoints_are_judged_as_pycocotools_does(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = truth_of(rng, points=17, classes=1, objects=6)
     assert_as_reference(truth, detections_of(rng, truth, wrong=8), "keypoints")
+
+
+def test_classes_keep_their_order_whatever_their_ids() -> None:
+    rng = np.random.default_rng(4)
+    truth = truth_of(rng)
+    detections = detections_of(rng, truth)
+    order = [2, 0, 1]
+    moved = {**truth, "categories": [truth["categories"][k] for k in order]}
+    relabelled = [replace(d, labels=np.argsort(order)[d.labels]) for d in detections]
+    before, after = average_precision(truth, detections), average_precision(moved, relabelled)
+    assert after.by_class == tuple(before.by_class[k] for k in order)
+    assert after.ap == pytest.approx(before.ap)
 
 
 def test_an_image_without_detections_is_judged_too() -> None:

@@ -206,9 +206,8 @@ def cropped(view: ObjectView, side: int, down: float, along: float) -> ObjectVie
     top, left = _offset(height - side, down), _offset(width - side, along)
     shift = torch.tensor([left, top], dtype=torch.float32)
     limit = torch.tensor([min(side, width - left), min(side, height - top)], dtype=torch.float32)
-    zero = torch.zeros(2)
     whole = view.boxes - shift.repeat(2)
-    boxes = torch.cat([whole[:, i : i + 2].clamp(zero, limit) for i in (0, 2)], 1)
+    boxes = whole.clamp(torch.zeros(4), limit.repeat(2))
     large = _shows(boxes)
     cut = (boxes != whole).any(1)[large]
     view = replace(view, boxes=boxes).select(large)
@@ -217,7 +216,7 @@ def cropped(view: ObjectView, side: int, down: float, along: float) -> ObjectVie
         masks = _window(masks, top, left, side, 0)
     if keypoints is not None:
         places = keypoints[..., :2] - shift
-        inside = ((places >= 0) & (places < limit)).all(-1, keepdim=True) & (keypoints[..., 2:] > 0)
+        inside = ((places >= 0) & (places < limit)).all(-1, keepdim=True)
         keypoints = torch.where(inside, torch.cat([places, keypoints[..., 2:]], -1), 0.0)
     image = _window(view.image, top, left, side, PADDING)
     view = replace(view, image=image, masks=masks, keypoints=keypoints)
