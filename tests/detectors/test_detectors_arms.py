@@ -48,6 +48,14 @@ def test_arms_of_one_specification_differ_in_weights_alone(
     same_but_weights(first, build(wanted, "random", seed=1))
 
 
+def test_the_embedded_network_is_the_same_with_its_weights_and_without(specify: Specify) -> None:
+    wanted = specify(backbone="efficientnet_lite0", normalization="batch")
+    first, second = (build(wanted, weights) for weights in ("pretrained", "random"))
+    same_but_weights(first, second)
+    ours, theirs = first.backbone.chain.state_dict(), second.backbone.chain.state_dict()
+    assert not any(torch.equal(v, theirs[k]) for k, v in ours.items() if v.ndim == 4)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -55,7 +55,7 @@ class Viewed(Protocol):
 class Views:
     """How an image is looked at several times; He et al. (2018) take 400 to 1200 and flips."""
 
-    short_sides: tuple[int, ...] = (400, 500, 600, 700, 900, 1000, 1100, 1200)
+    short_sides: tuple[int, ...] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200)
     flip: bool = True
 
     def __post_init__(self) -> None:

@@ -57,8 +57,14 @@ def has_batchnorm(network: nn.Module) -> bool:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalizes: its scale and shift are not to decay."""
-    return isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm | nn.InstanceNorm2d)
+    """Whether a module normalizes: its scale and shift are not to decay.
+
+    Libraries have kinds of their own (timm's RmsNorm), known by their names.
+    """
+    if isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm | nn.InstanceNorm2d):
+        return True
+    own = list(module.parameters(recurse=False))
+    return bool(own) and "norm" in type(module).__name__.lower() and own[0].ndim == 1
 
 
 def check(chain: Chain, specification: DetectorSpecification, weights: str) -> None:
@@ -66,7 +72,7 @@ def check(chain: Chain, specification: DetectorSpecification, weights: str) -> N
 
     Raises:
         HeadstartError: BatchNorm's weights under GroupNorm, statistics to freeze that nobody has
-            learned, BatchNorm asked of a network without one, "none" of one with.
+            learned, BatchNorm or any asked of a network without, "none" of one with.
     """
     name, wanted = specification.backbone, specification.normalization
     batch = has_batchnorm(chain.network)
@@ -79,14 +85,20 @@ def check(chain: Chain, specification: DetectorSpecification, weights: str) -> N
     if wanted == "frozen-batch" and weights == "random":
         raise HeadstartError(
             f"{name} with random weights has no BatchNorm statistics to freeze, so 'frozen-batch' "
-            "would leave it without normalization. Use 'group' or 'sync-batch' in every arm."
+            "would leave it without normalization. Use 'group', or live BatchNorm, in every arm."
+        )
+    normalizes = any(is_norm(module) for module in chain.network.modules())
+    if wanted != "none" and not normalizes:
+        raise HeadstartError(
+            f"{name} has no normalization layers, so its normalization cannot be '{wanted}'. "
+            "Use 'none', or a backbone that has some (torchvision/vgg16_bn)."
         )
     if wanted in ("batch", "sync-batch", "frozen-batch") and not batch:
         raise HeadstartError(
             f"{name} has no BatchNorm, so its normalization cannot be '{wanted}'. Use 'group': "
             "the backbone keeps its own layers, the new parts get GroupNorm."
         )
-    if wanted == "none" and any(is_norm(module) for module in chain.network.modules()):
+    if wanted == "none" and normalizes:
         raise HeadstartError(
             f"{name} has normalization layers, so normalization cannot be 'none'. "
             "Use torchvision/vgg16, or another normalization."
