@@ -114,6 +114,14 @@ def test_labels_beside_the_images_and_darknet_names(tmp_path: Path) -> None:
     assert dataset.given.tolist() == ["train", "validation"]
 
 
+def test_pictures_that_are_no_data_are_no_negatives(tmp_path: Path) -> None:
+    write(tmp_path, {"a": "0 .5 .5 .5 .5"})
+    write_pictures(tmp_path, "runs/plot.png", "images/deep/negative.png")
+    dataset = open_objects(tmp_path)
+    assert dataset.ids == ("images/a.png", "images/deep/negative.png")
+    assert any("passed over: 1; first: runs/plot.png" in w for w in dataset.warnings)
+
+
 def test_splits_by_the_folders_that_the_yaml_names(tmp_path: Path) -> None:
     config = "names: [cat]\ntrain: ./images/first\nval: [../images/second]\n"
     dataset = open_objects(write(tmp_path, {"first/a": "0 .5 .5 .5 .5", "second/b": ""}, config))
@@ -151,6 +159,9 @@ def test_without_names_numbers_stand_for_classes(tmp_path: Path) -> None:
         ("names: cat\n", "list of class names"),
         ("names: [cat]\nkpt_shape: 17\n", "kpt_shape"),
         ("names: [cat]\nkpt_shape: [2, 3]\nflip_idx: [0, 0]\n", "flip_idx"),
+        ("names: [cat]\nkpt_shape: [a, 3]\n", "kpt_shape"),
+        ("names: [cat]\nkpt_shape: [2, 3]\nflip_idx: 1\n", "flip_idx"),
+        ("names: {0: a, '1': b}\n", "without gaps"),
         ("names: [cat\n", "YAML"),
     ],
 )

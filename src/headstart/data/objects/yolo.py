@@ -12,7 +12,7 @@ import yaml
 
 from headstart.data.dataset import split_named
 from headstart.data.files import FileSource
-from headstart.data.objects.finding import NOT_THERE, Images, number, path_split
+from headstart.data.objects.finding import NOT_THERE, Images, number, path_split, unlisted
 from headstart.data.objects.listing import Draft, KeypointScheme, NotesByImage, ObjectListing
 from headstart.errors import HeadstartError
 
@@ -61,20 +61,21 @@ def list_yolo(place: Path, folder: Path | None) -> ObjectListing | None:
         image: _drafts(image, _lines(base / file), config, notes) for image, file in held.items()
     }
     classes, warnings = _classes(config, drafts)
-    given = _given(images.paths, config)
+    ids = images.paths if folder else _among(images.paths, held)
+    given = _given(ids, config)
     return ObjectListing(
         name=str(place),
         layout="YOLO",
-        ids=images.paths,
-        source=FileSource(images.root, images.paths),
-        drafts=[drafts.get(path, []) for path in images.paths],
+        ids=ids,
+        source=FileSource(images.root, ids),
+        drafts=[drafts.get(path, []) for path in ids],
         classes=classes,
         given=given if any(given) else None,
         scheme=KeypointScheme()
         if config.points is None
         else KeypointScheme(tuple(map(str, range(config.points[0]))), swaps=config.swaps),
         repairs=notes.repairs(),
-        warnings=warnings,
+        warnings=[*warnings, *unlisted(images, set(ids))],
     )
 
 
@@ -112,6 +113,16 @@ def _pair(images: Images, labels: list[str], beside: bool) -> dict[str, str]:
                 )
             paired[image] = held[0]
     return paired
+
+
+def _among(paths: Sequence[str], held: dict[str, str]) -> list[str]:
+    """The images in ``images/`` or next to one with labels: others (plots, results) are no data."""
+    folders = {PurePosixPath(image).parent for image in held}
+    return [
+        path
+        for path in paths
+        if PurePosixPath(path).parent in folders or "images" in PurePosixPath(path).parts[:-1]
+    ]
 
 
 def _plain(path: str) -> tuple[str, ...]:
@@ -152,17 +163,15 @@ def _yaml(path: Path) -> Any:
 def _from_yaml(path: Path, content: dict[Any, Any], base: Path) -> _Config:
     names = content["names"]
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
+        if set(names) != set(range(len(names))):
             raise HeadstartError(f"{path}: names must be numbered from 0 without gaps.")
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list):
         raise HeadstartError(f"{path}: names must be a list of class names.")
     points, swaps = content.get("kpt_shape"), content.get("flip_idx")
-    if points is not None and not (
-        isinstance(points, list) and len(points) == 2 and points[0] > 0 and points[1] in (2, 3)
-    ):
+    if points is not None and not _is_shape(points):
         raise HeadstartError(f"{path}: kpt_shape must be [how many keypoints, 2 or 3].")
-    if swaps is not None and (points is None or sorted(swaps) != list(range(points[0]))):
+    if swaps is not None and (points is None or not _is_order(swaps, points[0])):
         raise HeadstartError(f"{path}: flip_idx must name each keypoint of kpt_shape once.")
     lists = {}
     for key, value in content.items():
@@ -176,6 +185,16 @@ def _from_yaml(path: Path, content: dict[Any, Any], base: Path) -> _Config:
         swaps=None if swaps is None else tuple(swaps),
         lists=lists,
     )
+
+
+def _is_shape(points: object) -> bool:
+    whole = isinstance(points, list) and len(points) == 2 and set(map(type, points)) == {int}
+    return whole and points[0] > 0 and points[1] in (2, 3)  # type: ignore[index]
+
+
+def _is_order(swaps: object, count: int) -> bool:
+    """Whether these are the numbers from 0 to count - 1, each once."""
+    return isinstance(swaps, list) and len(swaps) == count and set(swaps) == set(range(count))
 
 
 def _listed(base: Path, path: str) -> list[str]:
