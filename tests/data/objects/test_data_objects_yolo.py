@@ -97,6 +97,7 @@ def test_bad_lines_are_listed(tmp_path: Path) -> None:
 def test_labels_without_their_image_are_listed(tmp_path: Path) -> None:
     write(tmp_path, {"a": "0 .5 .5 .5 .5\n"})
     (tmp_path / "labels" / "gone.txt").write_text("0 .5 .5 .5 .5\n0 .5 .5 .2 .2\n")
+    (tmp_path / "LICENSE.txt").write_text("0 .5 .5 .5 .5\n")
     (repair,) = open_objects(tmp_path).repairs
     assert (repair.image, repair.example) == ("labels/gone.txt", "2 objects")
 
