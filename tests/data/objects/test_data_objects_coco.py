@@ -16,7 +16,8 @@ from headstart.errors import HeadstartError
 
 BOX = {"bbox": [4, 4, 10, 10]}
 NAMES = ["nose", "left_ear", "right_ear"]
-PERSON = [{"id": 1, "name": "person", "keypoints": NAMES, "skeleton": [[1, 2], [1, 3], [1, 9]]}]
+BONES = [[1, 2], [1, 3], [1, 9], [0, 1], ["1", None], [1]]  # some of no keypoints
+PERSON = [{"id": 1, "name": "person", "keypoints": NAMES, "skeleton": BONES}]
 POINTS = [5, 5, 2, 6, 6, 1, 0, 0, 0]
 
 

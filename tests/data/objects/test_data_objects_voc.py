@@ -115,6 +115,14 @@ def test_images_of_one_name_and_two_suffixes(tmp_path: Path) -> None:
     assert open_objects(tmp_path).ids == ("JPEGImages/a.png",)
 
 
+def test_two_years_with_files_of_one_name(tmp_path: Path) -> None:
+    write_page(tmp_path / "VOC2007", "a", [thing((2, 2, 9, 9))])
+    write_page(tmp_path / "VOC2012", "a")
+    dataset = open_objects(tmp_path)
+    assert dataset.ids == ("VOC2007/JPEGImages/a.png", "VOC2012/JPEGImages/a.png")
+    assert [len(objects) for objects in dataset.objects] == [1, 0]
+
+
 def test_images_elsewhere(tmp_path: Path) -> None:
     write_page(tmp_path / "x", "a", [thing((2, 2, 9, 9))])
     (tmp_path / "x" / "JPEGImages").rename(tmp_path / "pictures")

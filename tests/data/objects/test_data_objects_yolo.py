@@ -97,6 +97,7 @@ def test_bad_lines_are_listed(tmp_path: Path) -> None:
 def test_labels_without_their_image_are_listed(tmp_path: Path) -> None:
     write(tmp_path, {"a": "0 .5 .5 .5 .5\n"})
     (tmp_path / "labels" / "gone.txt").write_text("0 .5 .5 .5 .5\n0 .5 .5 .2 .2\n")
+    (tmp_path / "LICENSE.txt").write_text("0 .5 .5 .5 .5\n")
     (repair,) = open_objects(tmp_path).repairs
     assert (repair.image, repair.example) == ("labels/gone.txt", "2 objects")
 
@@ -112,6 +113,14 @@ def test_labels_beside_the_images_and_darknet_names(tmp_path: Path) -> None:
     assert [len(objects) for objects in dataset.objects] == [1, 0]
     assert dataset.given is not None
     assert dataset.given.tolist() == ["train", "validation"]
+
+
+def test_pictures_that_are_no_data_are_no_negatives(tmp_path: Path) -> None:
+    write(tmp_path, {"a": "0 .5 .5 .5 .5"})
+    write_pictures(tmp_path, "runs/plot.png", "images/deep/negative.png")
+    dataset = open_objects(tmp_path)
+    assert dataset.ids == ("images/a.png", "images/deep/negative.png")
+    assert any("passed over: 1; first: runs/plot.png" in w for w in dataset.warnings)
 
 
 def test_splits_by_the_folders_that_the_yaml_names(tmp_path: Path) -> None:
@@ -151,6 +160,9 @@ def test_without_names_numbers_stand_for_classes(tmp_path: Path) -> None:
         ("names: cat\n", "list of class names"),
         ("names: [cat]\nkpt_shape: 17\n", "kpt_shape"),
         ("names: [cat]\nkpt_shape: [2, 3]\nflip_idx: [0, 0]\n", "flip_idx"),
+        ("names: [cat]\nkpt_shape: [a, 3]\n", "kpt_shape"),
+        ("names: [cat]\nkpt_shape: [2, 3]\nflip_idx: 1\n", "flip_idx"),
+        ("names: {0: a, '1': b}\n", "without gaps"),
         ("names: [cat\n", "YAML"),
     ],
 )

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import yaml
-
-from headstart.data.dataset import split_named
 from headstart.data.files import FileSource
-from headstart.data.objects.finding import NOT_THERE, Images, number, path_split
+from headstart.data.objects.finding import NOT_THERE, Images, number, path_split, unlisted
 from headstart.data.objects.listing import Draft, KeypointScheme, NotesByImage, ObjectListing
+from headstart.data.objects.yolo_config import LIST_FILES, NAME_FILES, Config, read_config, words_of
 from headstart.errors import HeadstartError
 
 BAD_LINE = "Lines that are no box, polygon or pose, left out"
-NAME_FILES = ("classes.txt", "names.txt", "obj.names", "class_names.txt")
-LIST_FILES = ("train.txt", "val.txt", "valid.txt", "validation.txt", "test.txt")
-
-
-@dataclass(frozen=True, slots=True)
-class _Config:
-    """What a data.yaml or a file of names says."""
-
-    classes: list[str] | None = None
-    points: tuple[int, int] | None = None  # how many keypoints, with how many values each
-    swaps: tuple[int, ...] | None = None
-    lists: dict[str, list[str]] = field(default_factory=dict)  # split -> paths it names
 
 
 def list_yolo(place: Path, folder: Path | None) -> ObjectListing | None:
@@ -49,32 +33,31 @@ def list_yolo(place: Path, folder: Path | None) -> ObjectListing | None:
     labels = _label_files(base)
     if not labels:
         return None
-    config = _config(place, base)
+    config = read_config(place, base)
     images = Images(folder or base)
     held = _pair(images, labels, beside=folder is None)
     if not held or (config.classes is None and not _looks_right(held)):
         return None
     notes = NotesByImage()
-    for file in sorted(set(labels) - set(held.values())):
-        notes.add(file, NOT_THERE, f"{len(_lines(base / file))} objects")
+    for file in _unpaired(labels, held):
+        notes.add(file, NOT_THERE, f"{len(words_of(base / file))} objects")
     drafts = {
-        image: _drafts(image, _lines(base / file), config, notes) for image, file in held.items()
+        image: _drafts(image, words_of(base / file), config, notes) for image, file in held.items()
     }
     classes, warnings = _classes(config, drafts)
-    given = _given(images.paths, config)
+    ids = images.paths if folder else _among(images.paths, held)
+    given = _given(ids, config)
     return ObjectListing(
         name=str(place),
         layout="YOLO",
-        ids=images.paths,
-        source=FileSource(images.root, images.paths),
-        drafts=[drafts.get(path, []) for path in images.paths],
+        ids=ids,
+        source=FileSource(images.root, ids),
+        drafts=[drafts.get(path, []) for path in ids],
         classes=classes,
         given=given if any(given) else None,
-        scheme=KeypointScheme()
-        if config.points is None
-        else KeypointScheme(tuple(map(str, range(config.points[0]))), swaps=config.swaps),
+        scheme=_scheme(config),
         repairs=notes.repairs(),
-        warnings=warnings,
+        warnings=[*warnings, *unlisted(images, set(ids))],
     )
 
 
@@ -86,11 +69,6 @@ def _label_files(base: Path) -> list[str]:
         for path in base.rglob("*.txt")
         if path.name.lower() not in passed and not path.name.lower().startswith("readme")
     )
-
-
-def _lines(path: Path) -> list[list[str]]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    return [line.split() for line in text.splitlines() if line.strip()]
 
 
 def _pair(images: Images, labels: list[str], beside: bool) -> dict[str, str]:
@@ -114,6 +92,28 @@ def _pair(images: Images, labels: list[str], beside: bool) -> dict[str, str]:
     return paired
 
 
+def _unpaired(labels: Sequence[str], held: dict[str, str]) -> list[str]:
+    """Label files without an image, and not whatever text lies elsewhere."""
+    paired = set(held.values())
+    folders = {PurePosixPath(label).parent for label in paired}
+    return [
+        label
+        for label in labels
+        if label not in paired
+        and (PurePosixPath(label).parent in folders or "labels" in PurePosixPath(label).parts[:-1])
+    ]
+
+
+def _among(paths: Sequence[str], held: dict[str, str]) -> list[str]:
+    """The images in ``images/`` or next to one with labels: others (plots, results) are no data."""
+    folders = {PurePosixPath(image).parent for image in held}
+    return [
+        path
+        for path in paths
+        if PurePosixPath(path).parent in folders or "images" in PurePosixPath(path).parts[:-1]
+    ]
+
+
 def _plain(path: str) -> tuple[str, ...]:
     """A path without its suffix and without the folders that set labels and images apart."""
     parts = PurePosixPath(path).with_suffix("").parts
@@ -125,67 +125,7 @@ def _looks_right(held: dict[str, str]) -> bool:
     return any("labels" in PurePosixPath(label).parts for label in held.values())
 
 
-def _config(place: Path, base: Path) -> _Config:
-    found = [place] if place.is_file() else sorted([*base.glob("*.yaml"), *base.glob("*.yml")])
-    for path in found:
-        content = _yaml(path)
-        if isinstance(content, dict) and "names" in content:
-            return _from_yaml(path, content, base)
-    lists = {
-        split: [line[0] for line in _lines(base / name)]
-        for name in LIST_FILES
-        if (base / name).is_file() and (split := split_named(Path(name).stem))
-    }
-    named = next((base / name for name in NAME_FILES if (base / name).is_file()), None)
-    if named is None:
-        return _Config(lists=lists)
-    return _Config([" ".join(words) for words in _lines(named)], lists=lists)
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise HeadstartError(f"{path} cannot be read as YAML: {error}") from error
-
-
-def _from_yaml(path: Path, content: dict[Any, Any], base: Path) -> _Config:
-    names = content["names"]
-    if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise HeadstartError(f"{path}: names must be numbered from 0 without gaps.")
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list):
-        raise HeadstartError(f"{path}: names must be a list of class names.")
-    points, swaps = content.get("kpt_shape"), content.get("flip_idx")
-    if points is not None and not (
-        isinstance(points, list) and len(points) == 2 and points[0] > 0 and points[1] in (2, 3)
-    ):
-        raise HeadstartError(f"{path}: kpt_shape must be [how many keypoints, 2 or 3].")
-    if swaps is not None and (points is None or sorted(swaps) != list(range(points[0]))):
-        raise HeadstartError(f"{path}: flip_idx must name each keypoint of kpt_shape once.")
-    lists = {}
-    for key, value in content.items():
-        split = split_named(str(key))
-        if split and value:
-            paths = value if isinstance(value, list) else [value]
-            lists[split] = [line for p in paths for line in _listed(base, str(p))]
-    return _Config(
-        classes=[str(name) for name in names],
-        points=None if points is None else (points[0], points[1]),
-        swaps=None if swaps is None else tuple(swaps),
-        lists=lists,
-    )
-
-
-def _listed(base: Path, path: str) -> list[str]:
-    """The paths that an entry of data.yaml means: a folder itself, or the lines of a list."""
-    if path.endswith(".txt") and (base / path).is_file():
-        return [line[0] for line in _lines(base / path)]
-    return [path]
-
-
-def _given(paths: Sequence[str], config: _Config) -> list[str]:
+def _given(paths: Sequence[str], config: Config) -> list[str]:
     """The split of each image, or ""."""
     given = [path_split(path) for path in paths]
     if any(given):
@@ -208,7 +148,7 @@ def _given(paths: Sequence[str], config: _Config) -> list[str]:
     ]
 
 
-def _classes(config: _Config, drafts: dict[str, list[Draft]]) -> tuple[list[str], list[str]]:
+def _classes(config: Config, drafts: dict[str, list[Draft]]) -> tuple[list[str], list[str]]:
     if config.classes is not None:
         return config.classes, []
     found = {int(d.label) for own in drafts.values() for d in own if d.label is not None}
@@ -218,9 +158,14 @@ def _classes(config: _Config, drafts: dict[str, list[Draft]]) -> tuple[list[str]
     ]
 
 
-def _drafts(
-    image: str, lines: list[list[str]], config: _Config, notes: NotesByImage
-) -> list[Draft]:
+def _scheme(config: Config) -> KeypointScheme:
+    """YOLO's keypoints have no names: their numbers stand for them."""
+    if config.points is None:
+        return KeypointScheme()
+    return KeypointScheme(tuple(map(str, range(config.points[0]))), swaps=config.swaps)
+
+
+def _drafts(image: str, lines: list[list[str]], config: Config, notes: NotesByImage) -> list[Draft]:
     drafts = []
     for row, words in enumerate(lines, start=1):
         draft = _draft([number(word) for word in words], config, f"line {row}")
@@ -231,7 +176,7 @@ def _drafts(
     return drafts
 
 
-def _draft(values: list[float], config: _Config, at: str) -> Draft | None:
+def _draft(values: list[float], config: Config, at: str) -> Draft | None:
     """The object of a line, or None where it is none."""
     kind = values[0]
     if not kind.is_integer() or kind < 0:
