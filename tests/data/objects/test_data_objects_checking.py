@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from objects_sets import CATEGORIES, HEIGHT, WIDTH, coco, write_coco, write_json, write_pictures
+from PIL import Image
 
 from headstart.data.objects import ObjectDataset, Repair, masks, open_objects
 from headstart.data.objects.checking import Wanted, checked
@@ -202,7 +203,41 @@ def test_sizes_that_are_not_the_images(tmp_path: Path) -> None:
     write_pictures(tmp_path, "a.png")
     (line,) = open_objects(tmp_path).warnings[:1]
     assert "a.png is 40 x 32, not 32 x 40" in line
-    assert "EXIF" in line
+    assert "taken as they are" in line
+
+
+@pytest.mark.parametrize("code", [5, 6, 7, 8])
+def test_what_was_drawn_on_a_photo_as_stored_is_turned_upright(tmp_path: Path, code: int) -> None:
+    """A bright patch lies under its box, mask and keypoint, before and after Pillow turns it."""
+    stored = np.zeros((HEIGHT, WIDTH), np.bool_)
+    stored[3:9, 5:20] = True
+    stored[3, 5] = False  # so that the mask is not the same in every direction
+    pixels = np.repeat(stored[..., None] * np.uint8(255), 3, axis=2)
+    exif = Image.Exif()
+    exif[0x0112] = code
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    polygon = [5, 3, 20, 3, 20, 9, 5, 9]
+    entry = {"bbox": [5, 3, 15, 6], "keypoints": [5, 3, 2, 20, 9, 1]}
+    outlines = [dict(masks.encode(stored)), [polygon]]
+    content = coco([{**entry, "segmentation": s} for s in outlines], categories=POINTS)
+    write_json(tmp_path / "x.json", content)
+    dataset = open_objects(tmp_path)
+    upright = np.asarray(dataset.source.read(0))[..., 0] > 0
+    assert upright.shape == (WIDTH, HEIGHT)
+    objects = dataset.objects[0]
+    assert objects.masks is not None
+    assert objects.keypoints is not None
+    assert np.array_equal(masks.decode(objects.masks[0]), upright)
+    box = masks.bounds(masks.encode(upright))
+    assert objects.boxes.tolist() == [list(box)] * 2
+    assert masks.area(objects.masks[1]) == 90
+    assert masks.bounds(objects.masks[1]) == box
+    corner = objects.keypoints[0, 0, :2]  # next to the pixel that was left out
+    dark = np.argwhere(~upright[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])])[0][::-1]
+    assert np.abs(corner - (dark + 0.5 + box[:2])).max() == 0.5
+    repair = only_repair(dataset)
+    assert (repair.count, repair.example) == (2, f"orientation {code}")
+    assert not any("another size" in warning for warning in dataset.warnings)
 
 
 def test_classes_without_objects_are_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from headstart.data.objects.deeplabcut import list_deeplabcut
 from headstart.data.objects.label_images import list_label_images
 from headstart.data.objects.listing import Draft, KeypointScheme, Notes, ObjectListing, summed_up
 from headstart.data.objects.mirroring import swaps_by_name, untwinned
+from headstart.data.objects.turning import TURNS, orientation, turned
 from headstart.data.objects.voc import list_voc
 from headstart.data.objects.yolo import list_yolo
 from headstart.data.opening import examine
@@ -23,6 +24,8 @@ from headstart.errors import HeadstartError
 from headstart.metrics import Kind
 
 NAMED = 5
+Size = tuple[int, int]  # height and width
+TURNED = "Objects drawn on a photo as stored, turned upright as its EXIF says"
 Reader = Callable[[Path, Path | None], ObjectListing | None]
 # The more a layout says of itself, the earlier it is tried.
 READERS: tuple[Reader, ...] = (list_coco, list_voc, list_yolo, list_label_images, list_deeplabcut)
@@ -52,6 +55,9 @@ def open_objects(path: str | Path, *, images: str | Path | None = None) -> Objec
     - DeepLabCut: ``CollectedData_*.csv``.
 
     `images` is the folder of the images, where they do not lie beside the annotations.
+
+    Where annotations state the size of the image as stored, and its EXIF turns it on its side, they
+    are turned with it.
 
     Bad annotations are mended or left out; `ObjectDataset.repairs` has each of them, and
     `warnings` a line for each kind. Raises `HeadstartError` where nothing can be used, where over
@@ -96,7 +102,11 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
     kept = [position[name] for name in pictures.ids]
     drafts = [listing.drafts[i] for i in kept]
     wanted, remarks = _wanted(listing, [draft for own in drafts for draft in own])
-    objects, found = _checked(pictures, drafts, wanted)
+    stated = None if listing.stated is None else [listing.stated[i] for i in kept]
+    notes = [Notes() for _ in kept]
+    files = [listing.source.file(i) for i in kept]
+    _turn(drafts, files, pictures, stated or [], notes)
+    objects, found = _checked(pictures, drafts, wanted, notes)
     repairs = [*listing.repairs, *found]
     if not any(np.any(~own.crowd) for own in objects):
         lines = "".join(f"\n{line}" for line in summed_up(repairs)[:2])
@@ -122,13 +132,12 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
         repairs=tuple(repairs),
         broken=pictures.broken,
     )
-    stated = None if listing.stated is None else [listing.stated[i] for i in kept]
     warnings = [
         *listing.warnings,
         *remarks,
         *pictures.warnings,
         *summed_up(repairs),
-        *_size_warnings(pictures, stated),
+        *_size_warnings(pictures, stated or []),
         *_warnings(dataset, guessed=listing.scheme.swaps is None),
     ]
     return replace(dataset, warnings=tuple(warnings))
@@ -186,16 +195,33 @@ def _has_points(draft: Draft) -> bool:
     return draft.keypoints is not None and any(v > 0 for v in draft.keypoints[2::3])
 
 
+def _turn(
+    drafts: list[list[Draft]],
+    files: list[Path],
+    pictures: Dataset,
+    stated: list[Size | None],
+    notes: list[Notes],
+) -> None:
+    """Turn what was drawn on images as stored; then its size is that of the upright image."""
+    for i, size in enumerate(stated):
+        height, width = pictures.sizes[i].tolist()
+        if size != (width, height) or height == width:
+            continue
+        code = orientation(files[i])
+        if code in TURNS:
+            drafts[i] = [turned(draft, code, *size) for draft in drafts[i]]
+            stated[i] = (height, width)
+            notes[i].add(TURNED, f"orientation {code}", len(drafts[i]))
+
+
 def _checked(
-    pictures: Dataset, drafts: list[list[Draft]], wanted: Wanted
+    pictures: Dataset, drafts: list[list[Draft]], wanted: Wanted, notes: list[Notes]
 ) -> tuple[list[Objects], list[Repair]]:
     objects, repairs = [], []
-    for name, (height, width), own in zip(
-        pictures.ids, pictures.sizes.tolist(), drafts, strict=True
-    ):
-        notes = Notes()
-        objects.append(checked(own, height, width, wanted, notes))
-        repairs += notes.repairs(name)
+    for i, name in enumerate(pictures.ids):
+        height, width = pictures.sizes[i].tolist()
+        objects.append(checked(drafts[i], height, width, wanted, notes[i]))
+        repairs += notes[i].repairs(name)
     return objects, repairs
 
 
@@ -208,30 +234,17 @@ def _kinds(wanted: Wanted) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
-def _size_warnings(pictures: Dataset, stated: list[tuple[int, int] | None] | None) -> list[str]:
-    """Images of another size than their annotations say: coordinates may not be theirs."""
-    if stated is None:
-        return []
-    other = [
-        (name, own, size)
-        for name, own, size in zip(
-            pictures.ids, map(tuple, pictures.sizes.tolist()), stated, strict=True
-        )
-        if size is not None and size != own
-    ]
+def _size_warnings(pictures: Dataset, stated: list[Size | None]) -> list[str]:
+    """A line about images of another size than their annotations say: these may not be theirs."""
+    sizes = [(height, width) for height, width in pictures.sizes.tolist()]
+    other = [i for i, size in enumerate(stated) if size is not None and size != sizes[i]]
     if not other:
         return []
-    name, (height, width), size = other[0]
-    turned = sum(own == size[::-1] for _, own, size in other)
-    reason = (
-        f" {turned} of them are turned by their EXIF orientation, or were annotated so."
-        if turned
-        else ""
-    )
+    (height, width), said = sizes[other[0]], stated[other[0]] or (0, 0)
     return [
-        f"Images of another size than their annotations say: {len(other)}; first: {name} is "
-        f"{width} x {height}, not {size[1]} x {size[0]}. Coordinates are taken as pixels of the "
-        f"upright image.{reason}"
+        f"Images of another size than their annotations say: {len(other)}; first: "
+        f"{pictures.ids[other[0]]} is {width} x {height}, not {said[1]} x {said[0]}. Coordinates "
+        "are taken as they are."
     ]
 
 
