@@ -247,3 +247,17 @@ def test_the_first_images_seen_do_not_decide_how_regions_are_pooled(specify: Spe
     first, second = build(wanted, "random"), build(wanted, "random")
     second([torch.rand(3, 40, 64)])  # 40 rows are padded to 64
     assert torch.equal(first(images)[0]["scores"], second(images)[0]["scores"])
+
+
+@pytest.mark.parametrize(("resizes", "side"), [(True, 64), (False, 96)])
+def test_batches_that_come_at_their_sizes_are_not_resized(
+    resizes: bool, side: int, specify: Specify, examples: Examples
+) -> None:
+    detector = build(specify(resize_in_training=resizes), "random")
+    seen: list[int] = []
+    detector.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))
+    _, targets = examples(1)
+    images = [torch.rand(3, 96, 96)]
+    detector.train()(images, targets)
+    detector.eval()(images)
+    assert seen == [side, 64]  # to be judged, images are always resized
