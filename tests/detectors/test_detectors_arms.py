@@ -174,7 +174,7 @@ def test_frozen_stages_keep_weights_and_statistics(
 def test_every_row_has_its_parameters_and_together_they_are_all(specify: Specify) -> None:
     for family in ("mask-rcnn", "keypoint-rcnn", "retinanet"):
         detector = build(specify(family=family, cascade=family == "mask-rcnn"), "random")
-        found = [p for row in detector.rows for p in detector.parameters_of(row)]
+        found = [p for row in detector.rows for _, p in detector.parameters_of(row)]
         assert len({id(p) for p in found}) == len(found)
         assert {id(p) for p in found} == {id(p) for p in detector.parameters()}
 

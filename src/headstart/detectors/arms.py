@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from torch import nn
 
+from headstart.backbones import HEAD
 from headstart.detectors.detector import Detector
 from headstart.errors import HeadstartError
 
@@ -35,11 +36,7 @@ def freeze(detector: Detector, rows: Collection[str]) -> None:
             f"The weights of {detector.origin.name} are random, so freezing {min(rows)} would keep "
             "them random. Freeze stages only where weights are pretrained."
         )
-    detector.frozen = frozenset(rows)
-    for row in stages:
-        for _, parameter in detector.parameters_of(row):
-            parameter.requires_grad_(row not in detector.frozen)
-    detector.train(detector.training)
+    detector.learn([row for row in (*stages, HEAD) if row not in rows])
 
 
 def same_but_weights(first: Detector, second: Detector) -> None:
