@@ -69,11 +69,11 @@ def shrinkage(found: Sequence[Sample]) -> Shrinkage:
     of images, and adds its own luck.
     """
     if not found:
-        return Shrinkage(0, 0, 0, 0, *UNKNOWN)
+        return Shrinkage(0, 0, 0, 0, 0, *UNKNOWN)
     left = np.array([one.seen.left for one in found])
     spread = np.array([one.seen.spread for one in found])
     seen = np.array([[1.0, one.seen.forecast, one.seen.best, one.seen.control] for one in found])
-    x = seen * left[:, None]
+    x = np.concatenate([np.ones((len(found), 1)), seen * left[:, None]], axis=1)
     y = np.array([one.end - one.seen.forecast for one in found])
     luck = np.array([one.luck for one in found])
     parts = np.stack([np.ones_like(spread), spread], axis=1)

@@ -10,7 +10,7 @@ from backtest_simulated import ACCURACY, simulated
 from headstart.evidence.ends import Seen, Shrinkage, log_odds
 from headstart.verdict.racing import RUNGS
 
-TRUE = Shrinkage(0.2, -0.5, 0.1, 0.4, noise=0.1, spread=0.5)
+TRUE = Shrinkage(-0.3, 0.2, -0.5, 0.1, 0.4, noise=0.1, spread=0.5)
 
 
 def _drawn(number: int, *, data: str = "a", scratch: bool = True) -> list[Sample]:

@@ -11,7 +11,7 @@ from backtest_simulated import ACCURACY, BATCH, FORWARD, STEP, TRAINING, simulat
 from backtest import policies
 from headstart.evidence.ends import Ends, Shrinkage
 
-OWN_WAY = Shrinkage(0, 0, 0, 0, noise=0.02, spread=1.0)  # whatever was fitted
+OWN_WAY = Shrinkage(0, 0, 0, 0, 0, noise=0.02, spread=1.0)  # whatever was fitted
 ENDS = Ends(OWN_WAY, OWN_WAY)
 
 

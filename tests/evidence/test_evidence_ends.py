@@ -19,10 +19,10 @@ from headstart.evidence.ends import (
 
 
 def test_the_model_by_hand() -> None:
-    model = Shrinkage(0.1, -0.5, 0.2, 0.3, noise=0.2, spread=0.5)
+    model = Shrinkage(-0.2, 0.1, -0.5, 0.2, 0.3, noise=0.2, spread=0.5)
     seen = Seen(forecast=1.0, spread=0.4, best=-2.0, control=0.5, left=2.0)
     mean, variance = model.end(seen)
-    assert mean == pytest.approx(1.0 + 2.0 * (0.1 - 0.5 - 0.4 + 0.15))
+    assert mean == pytest.approx(1.0 - 0.2 + 2.0 * (0.1 - 0.5 - 0.4 + 0.15))
     assert variance == pytest.approx(0.4)
     assert model.end(seen._replace(left=0.0))[0] == 1.0
 

@@ -13,7 +13,7 @@ from headstart.evidence.race import chance_of_room, chance_to_exceed, look
 
 IMAGES, DELTA, GUESSING = 1000, 0.01, 0.9
 STEPS = [0.0, 20, 40, 60, 80, 100]
-OWN_WAY = Shrinkage(0, 0, 0, 0, noise=0.02, spread=1.0)  # drawn nowhere
+OWN_WAY = Shrinkage(0, 0, 0, 0, 0, noise=0.02, spread=1.0)  # drawn nowhere
 
 
 def answers(error: float, images: int = IMAGES) -> np.ndarray[Any, Any]:
@@ -83,7 +83,7 @@ def test_a_curve_that_rose_from_a_solved_head_may_fall_below_it() -> None:
 
 def test_a_control_that_does_well_says_that_scratch_will() -> None:
     slow = curve([0.9, 0.7, 0.66, 0.64])
-    towards = Shrinkage(0, -0.5, 0, 0.5, noise=0.2, spread=0.1)
+    towards = Shrinkage(0, 0, -0.5, 0, 0.5, noise=0.2, spread=0.1)
     easy, hard = (
         chance(slow, 600, answers(0.64), answers(0.1), -DELTA, towards, answers(error))
         for error in (0.15, 0.8)
@@ -95,7 +95,7 @@ def test_a_control_that_does_well_says_that_scratch_will() -> None:
 
 def test_at_its_end_an_arm_is_what_it_is() -> None:
     done = curve([0.4, 0.3, 0.2, 0.2, 0.2, 0.2])
-    anywhere = Shrinkage(5, 5, 5, 5, noise=0.02, spread=0.5)
+    anywhere = Shrinkage(5, 5, 5, 5, 5, noise=0.02, spread=0.5)
     assert chance(done, 100, answers(0.2), answers(0.1), model=anywhere) < 0.01
     assert chance(done, 100, answers(0.2), answers(0.4), model=anywhere) > 0.99
 

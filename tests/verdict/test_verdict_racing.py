@@ -12,7 +12,7 @@ from headstart.evidence.fitting import Curve
 from headstart.verdict.racing import LeftOut, Standing, left_out, worth_repeating
 
 DELTA, GUESSING = 0.01, 0.9
-OWN_WAY = Shrinkage(0, 0, 0, 0, noise=0.02, spread=1.0)  # whatever was fitted
+OWN_WAY = Shrinkage(0, 0, 0, 0, 0, noise=0.02, spread=1.0)  # whatever was fitted
 ENDS = Ends(OWN_WAY, OWN_WAY)
 
 

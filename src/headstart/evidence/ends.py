@@ -25,12 +25,14 @@ class Seen(NamedTuple):
 class Shrinkage:
     """A linear model of where runs end, in log odds of their error.
 
-    end = forecast + left (intercept + w_f forecast + w_b best + w_c control), with a variance of
-    noise + w_s spread. A forecast from a tenth of a run extrapolates far, and is drawn most; one at
-    the end stands as it is. (Empirical Bayes: what other studies' runs came to is the prior; Efron
-    and Morris 1975.) The numbers are fitted by `backtest.ends`.
+    end = forecast + fall + left (intercept + w_f forecast + w_b best + w_c control), with a
+    variance of noise + w_s spread. `fall` is what the falling rate brings at the end, which no
+    curve at a constant rate shows. A forecast from a tenth of a run extrapolates far, and is drawn
+    most. (Empirical Bayes: what other studies' runs came to is the prior; Efron and Morris 1975.)
+    The numbers are fitted by `backtest.ends`.
     """
 
+    fall: float
     intercept: float
     forecast: float
     best: float
@@ -46,7 +48,8 @@ class Shrinkage:
             + self.best * seen.best
             + self.control * seen.control
         )
-        return seen.forecast + seen.left * pull, self.noise + self.spread * seen.spread
+        fall = self.fall if seen.left else 0.0
+        return seen.forecast + fall + seen.left * pull, self.noise + self.spread * seen.spread
 
 
 @dataclass(frozen=True)
