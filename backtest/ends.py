@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import nnls
 
-from backtest.cells import Cell
+from backtest.cells import Arm, Cell
 from backtest.policies import DELTA, standing
 from headstart.evidence.ends import Ends, Seen, Shrinkage, log_odds, luck_of_log_odds
-from headstart.verdict.racing import RUNGS, left_out, look_at, rival
+from headstart.verdict.racing import RUNGS, Standing, left_out, look_at, rival
 
 RIDGE = 1.0  # towards a run's own forecast: a handful of studies draws it nowhere
 LEAST_VARIANCE = 0.02  # of log odds
@@ -33,18 +33,22 @@ class Sample:
 def samples(cell: Cell) -> list[Sample]:
     """Of every arm that takes steps, at every rung where it had some left."""
     found = []
+    for arm, now, field in _on_the_way(cell):
+        seen = look_at(now, field, guessing=1 - cell.commonest)
+        if seen is not None:
+            error = 1 - arm.test_accuracy
+            luck = luck_of_log_odds(error, cell.test) + luck_of_log_odds(error, cell.validation)
+            found.append(Sample(cell.data, arm.scratch, seen, log_odds(error, cell.test), luck))
+    return found
+
+
+def _on_the_way(cell: Cell) -> Iterator[tuple[Arm, Standing, list[Standing]]]:
+    """Arms with steps left at each rung, how each stands there, and the whole field."""
     for share in RUNGS:
         field = [standing(arm, share if arm.trains else 1.0) for arm in cell.arms]
         for arm, now in zip(cell.arms, field, strict=True):
-            seen = None
             if arm.trains and arm.test.size and now.taken < now.steps:
-                seen = look_at(now, field, guessing=1 - cell.commonest)
-            if seen is not None:
-                error = 1 - arm.test_accuracy
-                luck = luck_of_log_odds(error, cell.test) + luck_of_log_odds(error, cell.validation)
-                end = log_odds(error, cell.test)
-                found.append(Sample(cell.data, arm.scratch, seen, end, luck))
-    return found
+                yield arm, now, field
 
 
 def without_each(found: Sequence[Sample]) -> dict[str, Ends]:
@@ -94,17 +98,13 @@ def chances(cell: Cell, known: Ends) -> list[tuple[float, bool]]:
     True is what the test images say of the arm's end and of its rival's.
     """
     said = []
-    for share in RUNGS:
-        field = [standing(arm, share if arm.trains else 1.0) for arm in cell.arms]
-        for arm, now in zip(cell.arms, field, strict=True):
-            best = rival(now, field)
-            if not arm.trains or not arm.test.size or best is None or now.taken >= now.steps:
-                continue
-            why = left_out(
-                now, field, delta=DELTA, guessing=1 - cell.commonest, hopeless=1.0, ends=known
-            )
-            if why is not None and why.goal is not None:
-                margin = why.goal - best.accuracy
-                gained = arm.test_accuracy - cell.arm(best.name).test_accuracy
-                said.append((why.probability, gained > margin))
+    for arm, now, field in _on_the_way(cell):
+        best = rival(now, field)
+        why = left_out(
+            now, field, delta=DELTA, guessing=1 - cell.commonest, hopeless=1.0, ends=known
+        )
+        if best is not None and why is not None and why.goal is not None:
+            margin = why.goal - best.accuracy
+            gained = arm.test_accuracy - cell.arm(best.name).test_accuracy
+            said.append((why.probability, gained > margin))
     return said

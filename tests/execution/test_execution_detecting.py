@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 from drawn_objects import POINTS, draw
+from safetensors.torch import load_file
 
 from headstart.data.object_views import ObjectAugmentation
 from headstart.data.objects import ObjectDataset, make_object_splits, open_objects
 from headstart.detectors import DetectorSpecification
 from headstart.detectors.specification import Family
+from headstart.errors import HeadstartError
 from headstart.evidence.arms import PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost
 from headstart.execution import Trial, fabric, run, trial_folder
 from headstart.execution.detecting import DetectionSetting
 from headstart.metrics import Kind, read_detections
-from headstart.records import TrialRecord, read_curve, read_image_values
+from headstart.records import TrialRecord, read_curve, read_image_values, read_trials
 from headstart.strategies import Strategy
 from headstart.strategies.table import CONTROL, Phase
 from headstart.tasks.objects import ObjectData
@@ -48,6 +50,7 @@ def setting_for(dataset: ObjectDataset, folder: Path, kind: Kind = "boxes") -> D
         backbone="efficientnet_lite0",
         weights="pretrained",
         batch=2,
+        allow_small=True,
         seed=0,
         schedule="trapezoid",
         extension_limit=1.0,
@@ -120,8 +123,6 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(
     setting = setting_for(dataset, tmp_path)
     before = setting.start(FROZEN, 0).learner.network.state_dict()
     record = ran(setting, FROZEN)
-    from safetensors.torch import load_file
-
     after = load_file(folder_of(setting, record) / "weights.safetensors")
     stages = {n for n in before if n.startswith("backbone.chain") and "num_batches" not in n}
     assert all(torch.equal(before[name], after[name]) for name in stages)
@@ -134,7 +135,7 @@ def test_random_stages_are_frozen_in_the_control_alone(
     setting = setting_for(dataset, tmp_path)
     control = FROZEN.model_copy(update={"name": CONTROL, "start": "random"})
     assert ran(setting, control).state == "done"
-    with pytest.raises(Exception, match="would freeze random weights"):
+    with pytest.raises(HeadstartError, match="would freeze random weights"):
         ran(setting, control.model_copy(update={"name": "mine"}))
 
 
@@ -168,10 +169,24 @@ def test_detectors_are_decided_between_as_classifiers_are(
     assert not warnings
     assert [arm.state for arm in arms] == ["done", "done"]
     assert all(arm.correct is not None and arm.correct.dtype == np.float64 for arm in arms)
-    # As few images with so little to tell them by: the one that took less.
-    assert decide(arms, delta=0.01).choice in ("fine-tune", "scratch")
     [pair] = decide(arms, delta=0.01).pairs
+    records = {r.strategy: r for r in read_trials(tmp_path)}
+    known = [records[name].accuracy for name in (pair.a, pair.b)]
+    assert pair.difference == pytest.approx(np.subtract(*known))
+    assert pair.low <= pair.difference <= pair.high
     assert pair.mcnemar is None
+
+
+def test_batchnorm_does_not_learn_from_small_batches_unless_asked(
+    dataset: ObjectDataset, tmp_path: Path
+) -> None:
+    setting = setting_for(dataset, tmp_path)
+    with pytest.raises(HeadstartError, match="statistics from 2 images"):
+        ran(replace(setting, allow_small=False), FINE_TUNE)
+    assert "batches of 2" in ran(setting, FINE_TUNE).events[0]
+    group = replace(setting.specification, normalization="group")
+    drawn = replace(setting, specification=group, weights="random", allow_small=False)
+    assert not ran(drawn, SCRATCH).events
 
 
 def test_another_detector_is_another_protocol(dataset: ObjectDataset, tmp_path: Path) -> None:

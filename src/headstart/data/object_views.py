@@ -7,23 +7,22 @@ the view's number and the image's position alone, so arms see the same views.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from faster_coco_eval.core import mask as rle_codec
 from torch import Tensor
 from torchvision.transforms.v2 import functional as pixels
 
+from headstart.metrics import Rle, decode_masks
 from headstart.seeds import seed_for
 
 LEAST_SIDE = 1.0  # pixels; a box that is narrower after a resize or a crop shows nothing
 PADDING = 128  # grey, near the mean that normalization takes off
 _NUMBERS = 4  # uniform numbers that decide a view
 
-Masks = Tensor | Sequence[Mapping[str, Any]]
+Masks = Tensor | Sequence[Rle]
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,7 @@ class ObjectView:
         """The masks as bool [n, H, W]."""
         if self.masks is None or isinstance(self.masks, Tensor):
             return self.masks
-        if not len(self.masks):
-            return torch.zeros((0, *self.size), dtype=torch.bool)
-        decoded = rle_codec.decode([dict(rle) for rle in self.masks])
-        return torch.from_numpy(np.ascontiguousarray(decoded.transpose(2, 0, 1))).bool()
+        return torch.from_numpy(np.ascontiguousarray(decode_masks(self.masks, *self.size)))
 
     def select(self, keep: Tensor) -> ObjectView:
         """Only the objects where `keep` [n] (bool) is true."""

@@ -103,10 +103,7 @@ class Detector(Learner):
         super().train(mode)
         if mode and (self.frozen or self.keeps_statistics):
             learning = [name for name in self.stage_names if name not in self.frozen]
-            wanted = {id(p): p.requires_grad for p in self.parameters()}
             self.backbone.chain.learn(learning, freeze_batchnorm=self.keeps_statistics)
-            for parameter in self.parameters():
-                parameter.requires_grad_(wanted[id(parameter)])
         return self
 
     def set_cascade(self, on: bool) -> None:

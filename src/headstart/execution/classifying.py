@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import torch
 from headstart.backbones import LAST, Chain, Learner, batchnorm_to_groupnorm, load, profile
 from headstart.errors import HeadstartError
 from headstart.execution.frozen import activations_for, keeping_for
-from headstart.execution.setting import Setting, Start, weights_of
+from headstart.execution.setting import Setting, Start, digests_of, weights_of
 from headstart.features import (
     Codes,
     HeadFit,
@@ -29,7 +28,7 @@ from headstart.features import (
 )
 from headstart.features.cache import Cache
 from headstart.features.extraction import Extraction, average_names
-from headstart.strategies import Strategy, resolve
+from headstart.strategies import Strategy, defaults, resolve
 from headstart.tasks import Classification, Data, begin
 from headstart.tasks.classification import STATISTICS_IMAGES
 from headstart.training import Activations, Keeping, Recipe
@@ -107,19 +106,21 @@ class ClassificationSetting(Setting):
         return self.reference.origin.changes
 
     @property
+    def learns_from_few(self) -> bool:
+        """See `Setting.learns_from_few`."""
+        return self.batch < defaults.SMALL_BATCH
+
+    @property
     def shared(self) -> dict[str, object]:
         """See `Setting.shared`."""
         splits = self.data.splits
         parts = [splits.train, splits.validation, splits.test, self.data.training]
         return {
             "data": self.data.dataset.fingerprint(),
-            "splits": [hashlib.sha256(part.tobytes()).hexdigest() for part in parts],
+            "splits": digests_of(parts),
             "backbone": self.backbone,
             "weights": self.reference.origin.digest,
             "image_size": self.data.image_size,
-            "batch": self.batch,
-            "schedule": self.schedule,
-            "precision": str(self.fabric.device.type),
             "engine": self.engine,
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.backbones import Learner
 from headstart.data.object_views import short_side_size
-from headstart.detectors import Detector, DetectorSpecification, build, same_but_weights
-from headstart.execution.setting import Setting, Start, weights_of
+from headstart.detectors import (
+    Detector,
+    DetectorSpecification,
+    build,
+    check_batch_size,
+    same_but_weights,
+)
+from headstart.execution.setting import Setting, Start, digests_of, weights_of
 from headstart.records import Ledger
-from headstart.strategies import Strategy, resolve
+from headstart.strategies import Strategy, defaults, resolve
 from headstart.tasks.objects import STATISTICS_IMAGES, ObjectData, ObjectDetection
 from headstart.training import Keeping, Recipe
 
@@ -28,6 +33,7 @@ class DetectionSetting(Setting):
 
     data: ObjectData
     specification: DetectorSpecification
+    allow_small: bool = False  # whether BatchNorm may learn from batches under 16 images
 
     @property
     def training(self) -> npt.NDArray[np.int64]:
@@ -86,6 +92,12 @@ class DetectionSetting(Setting):
         return self.reference.origin.changes
 
     @property
+    def learns_from_few(self) -> bool:
+        """See `Setting.learns_from_few`."""
+        live = self.specification.normalization in ("batch", "sync-batch")
+        return live and self.batch < defaults.SMALL_BATCH
+
+    @property
     def shared(self) -> dict[str, object]:
         """See `Setting.shared`."""
         splits = self.data.splits
@@ -93,20 +105,19 @@ class DetectionSetting(Setting):
         return {
             "data": self.data.dataset.fingerprint(),
             "kind": self.data.kind,
-            "splits": [hashlib.sha256(part.tobytes()).hexdigest() for part in parts],
+            "splits": digests_of(parts),
             "detector": asdict(self.specification),
             "views": asdict(self.data.views),
             "weights": self.reference.origin.digest,
-            "batch": self.batch,
-            "schedule": self.schedule,
-            "precision": str(self.fabric.device.type),
         }
 
     def start(self, strategy: Strategy, seed: int) -> Start:
         """The detector with the backbone's weights from where the strategy's table says.
 
-        Raises HeadstartError where it is another network than the other arms train.
+        Raises HeadstartError where it is another network than the other arms train, and for
+        BatchNorm that would learn from small batches (see `check_batch_size`).
         """
+        check_batch_size(self.specification, self.batch, allow_small=self.allow_small)
         rows = resolve(strategy, self.stages)
         drawn = strategy.drawing_seed(seed)
         places = {row.stage: weights_of(row.start, self.folder) for row in rows[:-1]}

@@ -79,12 +79,23 @@ class Setting(ABC):
     @property
     @abstractmethod
     def shared(self) -> dict[str, object]:
-        """Everything that compared trials must share, as JSON."""
+        """What compared trials must share beside what every setting has, as JSON."""
+
+    @property
+    @abstractmethod
+    def learns_from_few(self) -> bool:
+        """Whether live BatchNorm would take its statistics from batches that are small."""
 
     @cached_property
     def protocol(self) -> str:
         """Hash of everything that compared trials must share."""
-        return digest_of({"code": CODE_VERSION, **self.shared})
+        own = {
+            "code": CODE_VERSION,
+            "batch": self.batch,
+            "schedule": self.schedule,
+            "precision": str(self.fabric.device.type),
+        }
+        return digest_of(own | self.shared)
 
     @abstractmethod
     def start(self, strategy: Strategy, seed: int) -> Start:
@@ -107,6 +118,11 @@ class Setting(ABC):
             flops=images * sum(self.flops),
             seconds=seconds,
         )
+
+
+def digests_of(parts: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+    """The SHA-256 of each array of positions."""
+    return [hashlib.sha256(part.tobytes()).hexdigest() for part in parts]
 
 
 def digest_of(content: object) -> str:

@@ -29,7 +29,7 @@ from headstart.records import (
     write_predictions,
     write_trial,
 )
-from headstart.strategies import defaults, describe
+from headstart.strategies import describe
 from headstart.tasks import measures
 from headstart.training import (
     DivergedError,
@@ -181,7 +181,7 @@ def _kept(
 def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None) -> list[str]:
     """What a reader must know about normalization at small batches (rule 7), and what was kept."""
     notices = []
-    if not plan.freeze_batchnorm and setting.batch < defaults.SMALL_BATCH:
+    if not plan.freeze_batchnorm and setting.learns_from_few:
         notices.append(
             f"normalization learned from batches of {setting.batch}: prefer GroupNorm (scratch-gn)"
         )

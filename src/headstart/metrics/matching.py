@@ -167,7 +167,7 @@ def _overlaps(
     if not objects:
         return np.zeros((len(rows), 0))
     if kind == "keypoints" and found.keypoints is not None:
-        return similarity(found.keypoints[rows].astype(np.float64), objects, sigmas)
+        return keypoint_similarity(found.keypoints[rows].astype(np.float64), objects, sigmas)
     crowd = [a["iscrowd"] for a in objects]
     if kind == "boxes":
         boxes = [a["bbox"] for a in objects]
@@ -179,7 +179,7 @@ def _overlaps(
     raise ValueError(f"these detections have no {kind}")
 
 
-def similarity(
+def keypoint_similarity(
     found: Floats, objects: Sequence[Mapping[str, Any]], sigmas: Sequence[float]
 ) -> Floats:
     """Object keypoint similarity [found, objects] of `found` [d, K, 3].

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from headstart.errors import HeadstartError
+from headstart.metrics import Kind
 from headstart.strategies.detection_recipes import (
     RECIPES,
     UNIT_STEPS,
@@ -42,7 +43,7 @@ class StudyData(_Part):
     train: str
     validation: str
     images: int | None = Field(None, ge=1)  # of the training images, nested; all where not given
-    kinds: tuple[Literal["boxes", "masks", "keypoints"], ...] = ("boxes",)
+    kinds: tuple[Kind, ...] = ("boxes",)
     metric: Literal["coco", "voc"] = "coco"
 
 

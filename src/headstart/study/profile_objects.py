@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from headstart.data import Dataset
-from headstart.data.objects import ObjectDataset, Repair, strata, summarize
+from headstart.data.objects import ObjectDataset, strata, summarize
 from headstart.data.objects.dataset import counts
+from headstart.data.objects.listing import by_kind
 
 
 def as_images(dataset: ObjectDataset) -> Dataset:
@@ -44,20 +44,16 @@ def profile_of_objects(dataset: ObjectDataset) -> dict[str, Any]:
         "images_per_class": dict(zip(dataset.classes, shown.tolist(), strict=True)),
         "conflicting_labels": [],
         "quadrant": None,
-        "objects": {**summary, "repairs": _by_kind(dataset.repairs)},
+        "objects": {
+            **summary,
+            "repairs": [
+                {
+                    "what": what,
+                    "objects": sum(repair.count for repair in found),
+                    "images": len({repair.image for repair in found}),
+                    "example": found[0].example,
+                }
+                for what, found in by_kind(dataset.repairs).items()
+            ],
+        },
     }
-
-
-def _by_kind(repairs: tuple[Repair, ...]) -> list[dict[str, Any]]:
-    kinds: dict[str, list[Repair]] = defaultdict(list)
-    for repair in repairs:
-        kinds[repair.what].append(repair)
-    return [
-        {
-            "what": what,
-            "objects": int(np.sum([repair.count for repair in found])),
-            "images": len(found),
-            "example": found[0].example,
-        }
-        for what, found in kinds.items()
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from headstart.data import Splits
 from headstart.data.dataset import Indices
 from headstart.data.object_views import ObjectAugmentation, ObjectView, augmented, draw
 from headstart.data.objects import ObjectDataset, as_coco
+from headstart.data.store import default_memory_limit
 from headstart.metrics import (
     Detections,
     Kind,
@@ -43,7 +45,7 @@ class ObjectData:
     kind: Kind  # what is learned, and judged by
     training: Indices  # positions that are learned from (a subset of the split)
     views: ObjectAugmentation
-    _read: dict[int, Tensor] = field(default_factory=dict)  # images, kept once they were read
+    _read: dict[int, Tensor] = field(default_factory=dict)
 
     def view(self, position: int) -> ObjectView:
         """The image at `position` with its objects as they are, crowds left out."""
@@ -61,11 +63,19 @@ class ObjectData:
         )
 
     def image(self, position: int) -> Tensor:
-        """The image [3, H, W] uint8, read once."""
-        if position not in self._read:
-            pixels = np.array(self.dataset.source.read(position))
-            self._read[position] = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-        return self._read[position]
+        """The image [3, H, W] uint8, read once where all of them fit in memory."""
+        if position in self._read:
+            return self._read[position]
+        pixels = np.array(self.dataset.source.read(position))
+        image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        if self.resident:
+            self._read[position] = image
+        return image
+
+    @cached_property
+    def resident(self) -> bool:
+        """Whether images are kept, as `headstart.data.ImageStore` does."""
+        return 3 * int(self.dataset.sizes.prod(axis=1).sum()) <= default_memory_limit()
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,8 @@ from headstart.strategies import CONTROL
 from headstart.strategies.defaults import scout_share
 from headstart.verdict.wording import chance, percent, points
 
-RUNGS = (
-    scout_share(scratch=False),
-    0.2,
-    1 / 3,
-    0.5,
-    0.7,
-)  # of its steps: where an arm may be left out
+# Shares of its steps where an arm may be left out.
+RUNGS = (scout_share(scratch=False), 0.2, 1 / 3, 0.5, 0.7)
 OUT_OF_QUESTION = 0.05  # chance of being near the best below which no further seed is run
 HOPELESS = CALIBRATION.hopeless  # chance of mattering below which an arm is left out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,12 +90,17 @@ class NotesByImage:
         return [r for image, notes in self._notes.items() for r in notes.repairs(image)]
 
 
-def summed_up(repairs: list[Repair]) -> list[str]:
-    """One line for each kind of fault: how many, in how many images, and an example."""
+def by_kind(repairs: Sequence[Repair]) -> dict[str, list[Repair]]:
+    """The repairs of each kind of fault, in the order in which kinds were first found."""
     kinds: dict[str, list[Repair]] = {}
     for repair in repairs:
         kinds.setdefault(repair.what, []).append(repair)
-    return [_line(what, found) for what, found in kinds.items()]
+    return kinds
+
+
+def summed_up(repairs: Sequence[Repair]) -> list[str]:
+    """One line for each kind of fault: how many, in how many images, and an example."""
+    return [_line(what, found) for what, found in by_kind(repairs).items()]
 
 
 def _line(what: str, found: list[Repair]) -> str:
