@@ -11,14 +11,17 @@ from headstart.metrics.detections import (
 )
 from headstart.metrics.images import matched_precision, pseudo_values
 from headstart.metrics.matching import Matches, match
+from headstart.metrics.names import METRIC_OF, MetricName
 from headstart.metrics.precision import AveragePrecision, average_precision
 from headstart.metrics.truth import Kind
 
 __all__ = [
+    "METRIC_OF",
     "AveragePrecision",
     "Detections",
     "Kind",
     "Matches",
+    "MetricName",
     "Rle",
     "as_rle",
     "average_precision",
