@@ -276,6 +276,14 @@ def read_answers(folder: Path) -> Predictions | ImageValues | None:
     return read_predictions(folder) or read_image_values(folder)
 
 
+def write_answers(folder: Path, answers: Predictions | ImageValues) -> None:
+    """Write what `read_answers` reads."""
+    if isinstance(answers, Predictions):
+        write_predictions(folder, answers)
+    else:
+        write_image_values(folder, answers)
+
+
 def read_image_values(folder: Path) -> ImageValues | None:
     """The values in `folder`, or None where there are none."""
     path = folder / "values.npz"

@@ -43,6 +43,7 @@ from headstart.records import read_predictions, read_trials
 from headstart.strategies import Strategy, named
 from headstart.study import judge, plan, scoring
 from headstart.study.runs import Ran
+from headstart.study.subject import WITH_BUDGET
 from headstart.tasks import Classification, Data
 from headstart.training import Hooks
 
@@ -319,7 +320,7 @@ def test_rule_11_the_same_question_has_the_same_keys_wherever_it_is_asked(
     assert setting_for(open_dataset(copy)).protocol == setting.protocol
     asked = plan.Question(data=str(pictures), steps=4, image_size=SIZE, batch_size=BATCH)
     here, there = plan.prepare(asked, tmp_path / "a"), plan.prepare(asked, tmp_path / "b")
-    patient = replace(here.setting, extension_limit=plan.WITH_BUDGET)  # what --budget changes
+    patient = replace(here.setting, extension_limit=WITH_BUDGET)  # what --budget changes
     assert here.setting.protocol == there.setting.protocol == patient.protocol
 
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from headstart.errors import HeadstartError
 from headstart.execution import Costs
-from headstart.features.engine_choice import EngineChoice
 from headstart.records import TrialRecord
 from headstart.strategies import NAMES, Strategy, choose, defaults
-from headstart.study import ArmPlan, Listener, Question, parse_budget, plan, question_from
+from headstart.study import ArmPlan, Listener, Question, classes, parse_budget, plan, question_from
+from headstart.study.classes import Classes
 from headstart.study.plan import MOST_SEEDS, RESERVE, sweep_trials
 from headstart.study.question import StudyFile, require_same
 from headstart.study.runs import best_factor
@@ -44,7 +44,7 @@ def planned(
 ) -> tuple[list[Strategy], list[ArmPlan], int]:
     """The plan that `asked` gets where steps cost `costs`."""
     strategies = choose(asked.strategies or NAMES, STAGES)
-    setting: Any = SimpleNamespace(data=SimpleNamespace(training=np.arange(images)), batch=batch)
+    setting: Any = SimpleNamespace(training=np.arange(images), batch=batch)
     arms, seeds = plan._plan(asked, setting, strategies, {}, costs, 0.0)
     return strategies, arms, seeds
 
@@ -152,19 +152,19 @@ def test_small_batches_are_offered_groupnorm(batch: int, offered: str) -> None:
     setting: Any = SimpleNamespace(
         reference=nn.Sequential(nn.BatchNorm2d(3)), batch=batch, stages=STAGES
     )
-    strategies, notes = plan._strategies(Question(data="x"), setting)
+    strategies, notes = Classes(setting).arms(Question(data="x"))
     names = [strategy.name for strategy in strategies]
     assert {"scratch", "scratch-gn"} & set(names) == {offered}
     assert notes == {}
     asked = Question(data="x", strategies=["fine-tune", "scratch", "scratch-gn"])
-    _, notes = plan._strategies(asked, setting)
+    _, notes = Classes(setting).arms(asked)
     assert set(notes) == ({"scratch"} if batch == 8 else set())
     assert all("scratch-gn" in note for note in notes.values())
 
 
 def test_networks_without_batchnorm_train_scratch_as_they_are() -> None:
     setting: Any = SimpleNamespace(reference=nn.LayerNorm(3), batch=4, stages=STAGES)
-    strategies, notes = plan._strategies(Question(data="x"), setting)
+    strategies, notes = Classes(setting).arms(Question(data="x"))
     assert "scratch" in [strategy.name for strategy in strategies]
     assert notes == {}
 
@@ -256,7 +256,7 @@ def test_a_question_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
 def test_planning_and_judging_and_the_profile_leave_less_for_runs() -> None:
     costs = costs_of(0.1, 0.001, 400, 32)
     asked = Question(data="x", budget_seconds=30, strategies=["linear", "fine-tune"], seeds=1)
-    setting: Any = SimpleNamespace(data=SimpleNamespace(training=np.arange(400)), batch=32)
+    setting: Any = SimpleNamespace(training=np.arange(400), batch=32)
     strategies = choose(asked.strategies or NAMES, STAGES)
 
     def unit(costs: Costs, spent: float = 0.0) -> int:
@@ -321,13 +321,12 @@ def test_steps_are_timed_where_that_is_cheap(
         seen.append(most)
         return found
 
-    monkeypatch.setattr(plan, "measure_costs", timed)
+    monkeypatch.setattr(classes, "measure_costs", timed)
     asked = Question(data="x", **options)
-    setting: Any = SimpleNamespace(data=SimpleNamespace(training=np.arange(400)), batch=32)
+    setting = SimpleNamespace(training=np.arange(400), batch=32)
+    subject: Any = Classes(setting, 5.0)  # type: ignore[arg-type]
     strategies = choose(asked.strategies or ["linear", "fine-tune"], STAGES)
-    costs, reason = plan._costs(
-        asked, setting, strategies, EngineChoice("openvino", 5.0), Listener()
-    )
+    costs, reason = plan._costs(asked, subject, strategies, Listener())
     if why is None:
         assert (costs, reason) == (replace(found, scouts=asked.races), None)
         assert seen in ([5.0], [6.0])

@@ -22,11 +22,11 @@ from headstart.study.subsets import MINIMUM_UNIT, draw_subsets, plan_subsets
 from headstart.study.tuning import _is_done
 
 
-def setting_of(images: int, classes: int = 4, batch: int = 32) -> Any:
-    """What planning asks of a setting; every second image is one of the training images."""
+def subject_of(images: int, classes: int = 4, batch: int = 32) -> Any:
+    """What planning asks of a subject; every second image is one of the training images."""
     dataset = SimpleNamespace(labels=np.arange(2 * images) // 2 % classes, classes=range(classes))
-    data = SimpleNamespace(training=np.arange(0, 2 * images, 2), dataset=dataset)
-    return SimpleNamespace(data=data, batch=batch)
+    setting = SimpleNamespace(training=np.arange(0, 2 * images, 2), batch=batch)
+    return SimpleNamespace(setting=setting, dataset=dataset, images=dataset)
 
 
 def arm(name: str, unit: int, seconds: float | None = None) -> ArmPlan:
@@ -62,7 +62,7 @@ def test_what_is_no_size_is_named(asked: Any, named: str) -> None:
 )
 def test_subsets_that_cannot_be_drawn_are_refused(sizes: list[float], named: str) -> None:
     with pytest.raises(HeadstartError, match=named):
-        plan_subsets(Question(data="x", sizes=sizes), setting_of(100), [])
+        plan_subsets(Question(data="x", sizes=sizes), subject_of(100), [])
 
 
 @given(
@@ -70,29 +70,29 @@ def test_subsets_that_cannot_be_drawn_are_refused(sizes: list[float], named: str
     sizes=st.lists(st.floats(0.1, 0.9), min_size=1, max_size=4, unique=True).map(sorted),
 )
 def test_subsets_are_nested_and_have_every_class(images: int, sizes: list[float]) -> None:
-    asked, setting = Question(data="x", sizes=sizes), setting_of(images)
+    asked, subject = Question(data="x", sizes=sizes), subject_of(images)
     try:
-        plans = plan_subsets(asked, setting, [])
+        plans = plan_subsets(asked, subject, [])
     except HeadstartError:
         return
-    drawn = [*draw_subsets(asked, setting, plans), setting.data.training]
+    drawn = [*draw_subsets(asked, subject, plans), subject.setting.training]
     assert [len(part) for part in drawn[:-1]] == [one.images for one in plans]
     for smaller, larger in pairwise(drawn):
         assert np.isin(smaller, larger).all()
-        assert set(setting.data.dataset.labels[smaller]) == set(range(4))
+        assert set(subject.dataset.labels[smaller]) == set(range(4))
 
 
 def test_steps_on_a_subset_are_as_asked_or_as_natural_for_it() -> None:
     arms = [arm("linear", 0, 10.0), arm("fine-tune", 400, 80.0)]
     given_steps = Question(data="x", sizes=[0.1], steps=400)
-    [asked] = plan_subsets(given_steps, setting_of(1000), arms)
+    [asked] = plan_subsets(given_steps, subject_of(1000), arms)
     assert [one.unit for one in asked.arms] == [0, 400]
-    [own] = plan_subsets(Question(data="x", sizes=[0.1]), setting_of(1000), arms)
+    [own] = plan_subsets(Question(data="x", sizes=[0.1]), subject_of(1000), arms)
     share = defaults.steps(100, 32) / defaults.steps(1000, 32)
     assert own.arms[1].unit == round(400 * share)
     assert [one.seconds for one in own.arms] == [1.0, round(80 * own.arms[1].unit / 400, 1)]
     short = [arm("fine-tune", 9)]
-    [least] = plan_subsets(Question(data="x", sizes=[0.01]), setting_of(1000), short)
+    [least] = plan_subsets(Question(data="x", sizes=[0.01]), subject_of(1000), short)
     assert least.arms[0].unit == MINIMUM_UNIT
 
 
@@ -100,8 +100,8 @@ def test_steps_on_a_subset_are_as_asked_or_as_natural_for_it() -> None:
 def test_the_whole_study_fits_the_budget(budget: float, images: int, tuning: bool) -> None:
     costs = costs_of(0.4, 0.003, images, 32)
     asked = Question(data="x", budget_seconds=budget, sizes=[0.1, 0.5], tuning_study=tuning)
-    setting = setting_of(images)
-    arms, seeds = plan._plan(asked, setting, choose(NAMES, STAGES), {}, costs, 0.0)
+    subject = subject_of(images)
+    arms, seeds = plan._plan(asked, subject.setting, choose(NAMES, STAGES), {}, costs, 0.0)
     kept = [one for one in arms if one.state is None]
     trained = [one for one in kept if one.strategy.trains]
     if not trained:
@@ -110,7 +110,7 @@ def test_the_whole_study_fits_the_budget(budget: float, images: int, tuning: boo
     strategies = [one.strategy for one in kept]
     assert spending.total(strategies, unit, seeds) <= budget * RESERVE
     assert spending.total(strategies, unit, seeds) > costs.total(strategies, unit, seeds)
-    subsets = plan_subsets(asked, setting, arms)
+    subsets = plan_subsets(asked, subject, arms)
     assert all(one.unit <= unit for subset in subsets for one in subset.arms)
 
 

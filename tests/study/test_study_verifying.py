@@ -22,7 +22,7 @@ from headstart.execution import run, trial_folder
 from headstart.execution import sha256_of as digest
 from headstart.records import CurvePoint, read_curve, read_trial, read_trials
 from headstart.report import page
-from headstart.study import Listener, conduct, judge, plan, reruns, scoring, verifying
+from headstart.study import Listener, classes, conduct, judge, plan, reruns, scoring, verifying
 from headstart.study.question import Question, StudyFile
 from headstart.training import Hooks, StoppedError
 from headstart.verdict import racing
@@ -300,8 +300,8 @@ def test_without_a_test_split_that_is_said(
 ) -> None:
     """As where the images of each class are one group, which no split can be made of."""
     draw_folder(tmp_path / "pictures", ("cat", "dog"), each=12)
-    made, none = plan.make_splits, np.array([], dtype=np.int64)
-    monkeypatch.setattr(plan, "make_splits", lambda *a, **k: replace(made(*a, **k), test=none))
+    made, none = classes.make_splits, np.array([], dtype=np.int64)
+    monkeypatch.setattr(classes, "make_splits", lambda *a, **k: replace(made(*a, **k), test=none))
     asked = Question(
         data=str(tmp_path / "pictures"), steps=1, image_size=32, strategies=["linear", "svm"]
     )

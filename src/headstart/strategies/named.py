@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -93,8 +93,14 @@ def read_strategies(path: Path) -> list[Strategy]:
     return strategies
 
 
-def choose(words: Sequence[str], stages: Sequence[str]) -> list[Strategy]:
+def choose(
+    words: Sequence[str],
+    stages: Sequence[str],
+    known: Callable[[str, Sequence[str]], Strategy] = named,
+) -> list[Strategy]:
     """Strategies from names and YAML files, each once, in the order given.
+
+    `known` makes one of a name and the network's stages: see `named`.
 
     Raises HeadstartError for names that are unknown or double, and for a strategy that begins
     with the weights of an arm that is not trained before it.
@@ -104,7 +110,7 @@ def choose(words: Sequence[str], stages: Sequence[str]) -> list[Strategy]:
         if word.endswith((".yaml", ".yml")):
             chosen += read_strategies(Path(word))
         else:
-            chosen.append(named(word, stages))
+            chosen.append(known(word, stages))
     names = [strategy.name for strategy in chosen]
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:

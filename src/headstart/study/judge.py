@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from headstart.backbones import profile
-from headstart.data import Dataset
 from headstart.evidence.arms import ArmEvidence, Gathered, PlannedArm, gather
 from headstart.evidence.ledger import PretrainingCost, starts_pretrained
-from headstart.evidence.mistakes import confidently_wrong
 from headstart.evidence.outlook import outlook
 from headstart.evidence.probe import Candidate, ProbeEvidence, order_of_candidates, probe_evidence
 from headstart.evidence.sizes import Sizes, Subset, sizes
@@ -25,7 +21,6 @@ from headstart.execution import machine, versions
 from headstart.records import (
     MismatchRecord,
     read_mismatch,
-    read_predictions,
     read_trial,
     replacing,
     write_json,
@@ -44,9 +39,6 @@ from headstart.verdict.answer import StudyAnswer, answer
 from headstart.verdict.decide import Verdict, decide
 from headstart.verdict.rules import reasons_with_sources
 from headstart.verdict.rules_measured import Measurements, Reason
-
-THUMBNAIL = 160  # pixels, longer side
-SHOWN_MISTAKES = 24
 
 
 def judge(study: Study, ran: Ran) -> StudyAnswer:
@@ -86,7 +78,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
     _write_validation(study)
     tests: dict[str, Estimate] = {}
     if chosen is not None:
-        _write_thumbnails(study, chosen)
+        study.subject.write_pictures(study.folder, arms, chosen)
         complete = all(arm.state != "unfinished" for arm in arms)
         if complete:
             put_on_record(study, arms, verdict, ahead)
@@ -143,7 +135,7 @@ def _planned(arm: ArmPlan, ran: Ran, *, published: bool) -> PlannedArm:
 
 def _pretraining_flops(study: Study) -> float:
     """Forward FLOPs of an image at 224 px, where the accounting of pretraining is made."""
-    chain = study.setting.published
+    chain = study.subject.published
     size = 224 if chain.preprocessing.image_size >= 224 else chain.preprocessing.image_size
     return sum(row.flops for row in profile(chain, size))
 
@@ -172,16 +164,21 @@ def _question(study: Study) -> dict[str, Any]:
 
 
 def _profile(study: Study, warnings: list[str]) -> dict[str, Any]:
-    origin = study.setting.reference.origin
-    found = profile_of(study.dataset, study.splits, _seen(study), origin)
-    return {**found, "warnings": [*found["warnings"], *warnings, *origin.changes]}
+    origin = study.subject.published.origin
+    described = study.subject.described()
+    found = profile_of(study.dataset, study.splits, _seen(study), origin, labelled=not described)
+    return {
+        **found,
+        **described,
+        "warnings": [*found["warnings"], *warnings, *study.setting.changes],
+    }
 
 
 def _seen(study: Study) -> MismatchRecord:
     """How the images differ from those of pretraining: measured once, then read."""
     record = read_mismatch(study.folder)
-    if record is None or record.weights != study.setting.reference.origin.digest:
-        chain = network_for_looking(study.setting.published, study.setting.weights)
+    if record is None or record.weights != study.subject.published.origin.digest:
+        chain = network_for_looking(study.subject.published, study.setting.weights)
         chain.to(study.setting.fabric.device)
         record = measure(chain, study.dataset, study.splits.train, study.asked.seed)
         write_mismatch(study.folder, record)
@@ -205,7 +202,7 @@ def _rules(
 
 def _images_per_class(study: Study) -> float:
     """Training images, the mean over classes."""
-    return len(study.splits.train) / len(study.dataset.classes)
+    return len(study.splits.train) / len(study.subject.dataset.classes)
 
 
 def _order(study: Study, probe: ProbeEvidence) -> list[Candidate]:
@@ -220,33 +217,10 @@ def _order(study: Study, probe: ProbeEvidence) -> list[Candidate]:
 
 def _write_validation(study: Study) -> None:
     positions = study.splits.validation
-    ids = np.array([study.dataset.ids[int(p)] for p in positions], dtype=np.str_)
+    images = study.dataset
+    ids = np.array([images.ids[int(p)] for p in positions], dtype=np.str_)
     with replacing(study.folder / "validation.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, indices=positions, ids=ids, labels=study.dataset.labels[positions])
-
-
-def _write_thumbnails(study: Study, arm: ArmEvidence) -> None:
-    """Small copies of the validation images that the chosen arm is most confidently wrong on."""
-    predictions = read_predictions(study.folder / "trials" / arm.trials[0])
-    if predictions is None:
-        return
-    for mistake in confidently_wrong(predictions, SHOWN_MISTAKES):
-        path = study.folder / "thumbnails" / f"{mistake.index}.jpg"
-        if not path.exists():
-            with replacing(path) as temporary:
-                temporary.write_bytes(_thumbnail(study.dataset, mistake.index))
-
-
-def _thumbnail(dataset: Dataset, index: int) -> bytes:
-    image = dataset.source.read(index)
-    if max(image.size) < THUMBNAIL // 2:  # tiny images are enlarged in whole pixels
-        factor = THUMBNAIL // max(image.size)
-        size = (image.width * factor, image.height * factor)
-        image = image.resize(size, Image.Resampling.NEAREST)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+        np.savez(file, indices=positions, ids=ids, labels=images.labels[positions])
 
 
 def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, Estimate]:

@@ -7,52 +7,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from torch.nn.modules.batchnorm import _BatchNorm
-
-from headstart.backbones import load
-from headstart.data import Dataset, ImageStore, Splits, make_splits, open_dataset, units
+from headstart.data import Dataset, Splits
 from headstart.errors import HeadstartError
-from headstart.execution import ClassificationSetting, Costs, Trial, fabric, measure_costs
+from headstart.execution import Costs, Setting, Trial
 from headstart.execution.costs import TIMED_STEPS
-from headstart.features import average_names, code_stages
-from headstart.features.cache import Cache
-from headstart.features.engine_choice import EngineChoice, choose_engine
-from headstart.strategies import NAMES, Strategy, choose, defaults, resolve
+from headstart.strategies import Strategy, defaults, resolve
 from headstart.strategies.table import ARM
 from headstart.strategies.tuning import require_arms
 from headstart.study.listener import Listener
+from headstart.study.opening import open_subject
 from headstart.study.question import ArmPlan, Question, Resolved, StudyFile, require_same
 from headstart.study.spending import Spending
+from headstart.study.subject import Subject
 from headstart.study.subsets import MINIMUM_UNIT, plan_subsets
-from headstart.tasks import Data
 
 MOST_SEEDS = 3  # where the user says nothing and the budget allows
 TIMING = 0.1  # of the budget, or of the steps without one, may be spent on timing steps
 TIMING_SECONDS = 5.0  # that timing may take without a budget
 RESERVE = 0.9  # of what the budget leaves for runs is planned; the rest covers estimates
-WITHOUT_BUDGET = 2.0  # x its steps that a rising scratch arm may take when only --steps is given
-WITH_BUDGET = 4.0  # x its steps while the budget lasts
 
 
 @dataclass
 class Study:
-    """A question with its data, its setting and its plan: ready to run."""
+    """A question with its labelled images and its plan: ready to run."""
 
     asked: Question
     resolved: Resolved
-    setting: ClassificationSetting
+    subject: Subject
     folder: Path
 
     @property
+    def setting(self) -> Setting:
+        """What its trials share."""
+        return self.subject.setting
+
+    @property
     def dataset(self) -> Dataset:
-        """The images."""
-        return self.setting.data.dataset
+        """The images, under one label each."""
+        return self.subject.images
 
     @property
     def splits(self) -> Splits:
         """Which image is in which split."""
-        return self.setting.data.splits
+        return self.subject.splits
 
 
 def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> Study:
@@ -68,100 +65,50 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
             f"{folder} is not empty and holds no study. Choose another --out, or empty it."
         )
     begun = time.perf_counter()
-    dataset = open_dataset(asked.data, seed=asked.seed)
-    splits = make_splits(dataset, seed=asked.seed)
-    if existing is not None and existing.resolved.fingerprint != dataset.fingerprint():
+    subject = open_subject(asked, folder)
+    fingerprint = subject.dataset.fingerprint()
+    if existing is not None and existing.resolved.fingerprint != fingerprint:
         raise HeadstartError(
             f"{asked.data} has changed since the study in {folder} was begun. "
             "Choose another --out for the data as they are now."
         )
-    setting = _setting(asked, dataset, splits, folder)
-    setting.cache = Cache.default()
-    chosen = EngineChoice(existing.resolved.engine) if existing else _engine(setting)
-    setting.engine = chosen.name
+    subject.settle(existing.resolved.engine if existing else None)
     if existing is not None:
-        if existing.resolved.protocol != setting.protocol:
+        if existing.resolved.protocol != subject.setting.protocol:
             raise HeadstartError(
                 f"The study in {folder} was begun by another version of headstart, with other "
                 "weights or on another kind of device: its results and new ones would not compare. "
                 "Choose another --out."
             )
-        return Study(asked, existing.resolved, setting, folder)
-    strategies, notes = _strategies(asked, setting)
-    if asked.tuning_study:
-        require_arms(strategies)
-    plan_subsets(asked, setting, [])  # what cannot be drawn is refused before anything is timed
-    costs, not_timed = _costs(asked, setting, strategies, chosen, listener or Listener())
-    arms, seeds = _plan(asked, setting, strategies, notes, costs, time.perf_counter() - begun)
+        return Study(asked, existing.resolved, subject, folder)
+    strategies, notes = _arms_asked(asked, subject)
+    plan_subsets(asked, subject, [])  # what cannot be drawn is refused before anything is timed
+    costs, not_timed = _costs(asked, subject, strategies, listener or Listener())
+    arms, seeds = _plan(
+        asked, subject.setting, strategies, notes, costs, time.perf_counter() - begun
+    )
     resolved = Resolved(
-        images=len(dataset),
-        fingerprint=dataset.fingerprint(),
-        protocol=setting.protocol,
-        image_size=setting.data.image_size,
-        batch_size=setting.batch,
-        engine=setting.engine,
+        images=len(subject.dataset),
+        fingerprint=fingerprint,
+        protocol=subject.setting.protocol,
+        image_size=subject.side,
+        batch_size=subject.setting.batch,
+        engine=subject.engine,
         seeds=seeds,
         arms=arms,
-        sizes=plan_subsets(asked, setting, arms),
+        sizes=plan_subsets(asked, subject, arms),
         planning_seconds=time.perf_counter() - begun,
         costs=costs,
         not_timed=not_timed,
     )
     folder.mkdir(parents=True, exist_ok=True)
     StudyFile(asked=asked, resolved=resolved, schema=1).write(folder)
-    return Study(asked, resolved, setting, folder)
+    return Study(asked, resolved, subject, folder)
 
 
-def _setting(
-    asked: Question, dataset: Dataset, splits: Splits, folder: Path
-) -> ClassificationSetting:
-    chain = load(asked.backbone, asked.weights)
-    typical = int(np.median(dataset.sizes.min(axis=1)))
-    size = asked.image_size or defaults.image_size(chain.preprocessing.image_size, typical)
-    device = fabric()
-    gpu = device.device.type == "cuda"
-    batch = asked.batch_size or defaults.batch_size(len(splits.train), gpu=gpu)
-    if batch > len(splits.train):
-        raise HeadstartError(
-            f"--batch-size {batch} is more than the {len(splits.train)} training images."
-        )
-    store = ImageStore(dataset, chain.preprocessing.at(size))
-    return ClassificationSetting(
-        data=Data(dataset, splits, store, size, splits.train),
-        backbone=asked.backbone,
-        weights=asked.weights,
-        batch=batch,
-        seed=asked.seed,
-        schedule=asked.schedule,
-        extension_limit=WITHOUT_BUDGET if asked.budget_seconds is None else WITH_BUDGET,
-        fabric=device,
-        duplicates=units(dataset),
-        folder=folder,
-    )
-
-
-def _engine(setting: ClassificationSetting) -> EngineChoice:
-    """What computes codes. On a GPU float32: the model that is handed over computes in it too."""
-    chain = setting.reference.to(setting.fabric.device)
-    if setting.fabric.device.type == "cuda":
-        return EngineChoice("torch")
-    images = len(setting.data.training) + len(setting.data.splits.validation)
-    names = average_names(code_stages(chain))
-    return choose_engine(chain, names, setting.data.image_size, images, setting.cache)
-
-
-def _strategies(
-    asked: Question, setting: ClassificationSetting
-) -> tuple[list[Strategy], dict[str, str]]:
+def _arms_asked(asked: Question, subject: Subject) -> tuple[list[Strategy], dict[str, str]]:
     """The arms in the order they run, and notes on them."""
-    has_batchnorm = any(isinstance(m, _BatchNorm) for m in setting.reference.modules())
-    small = has_batchnorm and setting.batch < defaults.SMALL_BATCH
-    if asked.strategies is not None:
-        strategies = choose(asked.strategies, setting.stages)
-    else:
-        # BatchNorm cannot learn from small batches, so there scratch is trained with GroupNorm.
-        left_out = "scratch" if small else "scratch-gn"
-        strategies = choose([n for n in NAMES if n != left_out], setting.stages)
+    strategies, notes = subject.arms(asked)
     if asked.weights == "random":
         loading = [s.name for s in strategies if "pretrained" in s.starts]
         if loading:  # rule 1: they would be frozen, or fine-tuned, without a word
@@ -170,46 +117,35 @@ def _strategies(
                 "weights. Leave --weights out, or ask for --strategies scratch."
             )
     for strategy in strategies:
-        resolve(strategy, setting.stages)  # unknown stages are refused before anything is written
-        if strategy.norm == "group" and not has_batchnorm:
-            raise HeadstartError(
-                f"Strategy '{strategy.name}' puts GroupNorm in BatchNorm's place, but "
-                f"{asked.backbone} has no BatchNorm. Leave it out of --strategies."
-            )
-    notes = {
-        s.name: f"batches of {setting.batch} are too small for BatchNorm: see scratch-gn"
-        for s in strategies
-        if small and s.trains and s.batchnorm == "live" and s.norm == "own"
-    }
+        # What the network does not have is refused before anything is written.
+        resolve(strategy, subject.setting.stages)
+    if asked.tuning_study:
+        require_arms(strategies)
     return strategies, notes
 
 
 def _costs(
-    asked: Question,
-    setting: ClassificationSetting,
-    strategies: Sequence[Strategy],
-    engine: EngineChoice,
-    listener: Listener,
+    asked: Question, subject: Subject, strategies: Sequence[Strategy], listener: Listener
 ) -> tuple[Costs | None, str | None]:
     """What a step of each arm takes, timed; or why that is not worth its time."""
+    setting = subject.setting
     most = TIMING_SECONDS
     if asked.budget_seconds is not None:
         most = TIMING * asked.budget_seconds
     else:
-        unit = asked.steps or defaults.steps(len(setting.data.training), setting.batch)
+        unit = asked.steps or defaults.steps(len(setting.training), setting.batch)
         if not any(s.trains for s in strategies):
             return None, "no arm takes steps"
         if TIMING * unit < 1 + TIMED_STEPS:
             return None, f"timing steps would be a large part of a phase of {unit}"
     listener.on_stage("timing a few steps of each arm")
-    timed = [_timed(s) for s in strategies]
-    costs = measure_costs(setting, timed, most, engine.times_torch)
+    costs = subject.costs([_timed(s) for s in strategies], most)
     return replace(costs, scouts=asked.races), None
 
 
 def _plan(
     asked: Question,
-    setting: ClassificationSetting,
+    setting: Setting,
     strategies: Sequence[Strategy],
     notes: dict[str, str],
     costs: Costs | None,
@@ -219,7 +155,7 @@ def _plan(
 
     `spent` are the seconds of it that planning has taken.
     """
-    natural = defaults.steps(len(setting.data.training), setting.batch)
+    natural = defaults.steps(len(setting.training), setting.batch)
     if asked.budget_seconds is None:
         seeds = asked.seeds or (1 if asked.steps is None else MOST_SEEDS)
         unit = asked.steps or natural

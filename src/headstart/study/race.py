@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from headstart.evidence.fitting import Curve
-from headstart.evidence.statistics import error_of_guessing
 from headstart.execution import planned_flops
-from headstart.records import read_curve, read_predictions, write_json, write_trial
+from headstart.records import read_answers, read_curve, write_json, write_trial
 from headstart.strategies import CONTROL
 from headstart.study.plan import Study
 from headstart.study.question import ArmPlan
@@ -80,7 +79,7 @@ def _judge(
     ended = {arm.strategy.name for arm in alive if _has_ended(runs, arm)}
     judged = {}
     delta, seed = study.asked.delta, study.asked.seed
-    guessing = error_of_guessing(study.dataset.labels[study.splits.validation])
+    guessing = study.subject.guessing
     for one in field:
         if one.name in names and one.name not in ended:
             why = left_out(one, field, delta=delta, guessing=guessing, seed=seed)
@@ -115,8 +114,8 @@ def _standing(runs: Runs, arm: ArmPlan) -> Standing:
     if found is None:
         return Standing(strategy.name, float("inf"), steps, scratch)
     record, folder = found
-    predictions = read_predictions(folder)
-    if predictions is None or record.state == "failed":
+    answers = read_answers(folder)
+    if answers is None or record.state == "failed":
         return Standing(strategy.name, float("inf"), steps, scratch)
     points = read_curve(folder)
     trial = runs.current(arm, arm.seeds[0])
@@ -128,7 +127,7 @@ def _standing(runs: Runs, arm: ArmPlan) -> Standing:
         scratch=scratch,
         taken=points[-1].step,
         curve=Curve([p.step for p in points], [1 - p.accuracy for p in points]),
-        correct=predictions.correct[None],
+        correct=answers.correct[None],
     )
 
 
@@ -149,7 +148,7 @@ def all_left_out(folder: Path) -> dict[str, LeftOut]:
 
 
 def _file(study: Study) -> Path:
-    images = len(study.setting.data.training)
+    images = len(study.setting.training)
     whole = images == len(study.splits.train)
     return study.folder / (FILE if whole else SUBSET_FILE.format(images=images))
 

@@ -15,12 +15,13 @@ from headstart.execution import Trial, run, trial_folder
 from headstart.models.card import HEAD, WEIGHTS
 from headstart.models.swapping import replacing_folder
 from headstart.records import (
+    ImageValues,
     Predictions,
     TrialRecord,
+    read_answers,
     read_curve,
-    read_predictions,
     read_trials,
-    write_predictions,
+    write_answers,
 )
 from headstart.study.foretold import VERIFICATION
 from headstart.study.listener import Listener
@@ -99,7 +100,7 @@ class Reruns:
         found: dict[Role, Correct] = {}
         for role, one in left.items():
             kept = self._kept(role) / one.record.key
-            answers = read_predictions(kept)
+            answers = read_answers(kept)
             if answers is None and role == "choice":
                 raise HeadstartError(
                     f"{kept} is missing, with what the chosen model said of the test images. Put "
@@ -108,7 +109,7 @@ class Reruns:
             if answers is None and not opened:
                 self.listener.on_stage(f"opening the test split for {one.record.strategy}")
                 answers = self._ask(one)
-                write_predictions(kept, answers)
+                write_answers(kept, answers)
             if answers is not None:
                 found[role] = answers.correct[None]
         return found
@@ -116,7 +117,7 @@ class Reruns:
     def _kept(self, role: Role) -> Path:
         return (self.study.folder if role == "choice" else self.folder) / TEST
 
-    def _ask(self, left: Left) -> Predictions:
+    def _ask(self, left: Left) -> Predictions | ImageValues:
         model = self.folder / "model"
         save_model(self.study, left.record, model, root=left.root, metrics={})
         answers = predict_test(self.study, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.execution import reads_pretrained, run_probe
+from headstart.execution import ClassificationSetting, reads_pretrained, run_probe
 from headstart.records import read_trials
 from headstart.records_probe import read_probe_record
 from headstart.study.listener import Listener
@@ -55,4 +55,5 @@ def _probe(study: Study, listener: Listener) -> None:
     if is_spent(study, seconds_spent(study, read_trials(study.folder))):
         return
     listener.on_stage("probing the frozen features")
+    assert isinstance(study.setting, ClassificationSetting)  # nothing else has codes
     run_probe(study.setting, reader, study.folder)

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from headstart import models
 from headstart.evidence.statistics import Estimate, accuracy_estimate
-from headstart.records import Predictions, TrialRecord, write_json, write_predictions
+from headstart.records import ImageValues, Predictions, TrialRecord, write_answers, write_json
 from headstart.study.plan import Study
 from headstart.tasks import measures
 
@@ -27,12 +26,10 @@ def save_model(
     **provenance: Any,
 ) -> None:
     """Write the model of a finished trial, which lies under ``trials/`` in `root`, to `folder`."""
-    models.save(
+    study.subject.save_model(
+        record,
         folder,
-        study=root,
-        record=record,
-        reference=study.setting.reference,
-        classes=study.dataset.classes,
+        root=root,
         metrics=metrics,
         provenance={
             "data": study.asked.data,
@@ -55,17 +52,16 @@ def read_test(study: Study, key: str) -> Estimate | None:
 
 def measure_on_test(study: Study, key: str) -> Estimate:
     """Measure the model in ``best/`` on the test split, and remember that it was opened."""
-    predictions = predict_test(study, study.folder / "best")
-    estimate = accuracy_estimate(predictions.correct[None])
-    loss, _ = measures(predictions)
-    content = {"trial": key, "accuracy": asdict(estimate), "loss": loss}
-    write_predictions(study.folder / TEST / key, predictions)
+    answers = predict_test(study, study.folder / "best")
+    estimate = accuracy_estimate(answers.correct[None])
+    content: dict[str, Any] = {"trial": key, "accuracy": asdict(estimate)}
+    if isinstance(answers, Predictions):
+        content["loss"] = measures(answers)[0]
+    write_answers(study.folder / TEST / key, answers)
     write_json(study.folder / "test.json", content)
     return estimate
 
 
-def predict_test(study: Study, model: Path) -> Predictions:
-    """What the model in the folder `model` says of the test images."""
-    positions = study.splits.test
-    scores = models.load(model).score(study.setting.data.store, positions)
-    return Predictions(positions, study.dataset.labels[positions], scores)
+def predict_test(study: Study, model: Path) -> Predictions | ImageValues:
+    """What the model in the folder `model` makes of the test images."""
+    return study.subject.ask(model)

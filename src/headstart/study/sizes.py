@@ -23,7 +23,7 @@ def size_studies(study: Study) -> list[tuple[SizePlan, Study]]:
     trials have protocols of their own, so they are never ranked with others.
     """
     plans = study.resolved.sizes
-    drawn = draw_subsets(study.asked, study.setting, plans)
+    drawn = draw_subsets(study.asked, study.subject, plans)
     return [(plan, _on(study, plan, images)) for plan, images in zip(plans, drawn, strict=True)]
 
 
@@ -75,9 +75,9 @@ def _on(study: Study, plan: SizePlan, images: Indices) -> Study:
             "planning_seconds": seconds_spent(study, []),
         }
     )
-    setting = study.setting.on(images)
-    resolved.protocol = setting.protocol
-    return replace(study, resolved=resolved, setting=setting)
+    subject = study.subject.on(images)
+    resolved.protocol = subject.setting.protocol
+    return replace(study, resolved=resolved, subject=subject)
 
 
 def _telling(listener: Listener, images: int) -> Listener:

@@ -8,9 +8,9 @@ from fractions import Fraction
 from headstart.data import nested_subsets
 from headstart.data.dataset import Indices
 from headstart.errors import HeadstartError
-from headstart.execution import ClassificationSetting
 from headstart.strategies import defaults
 from headstart.study.question import ArmPlan, Question, SizePlan
+from headstart.study.subject import Subject
 
 MINIMUM_UNIT = 8  # fewer fine-tuning steps than this show nothing
 
@@ -20,14 +20,12 @@ def image_counts(asked: Question, images: int) -> list[int]:
     return [round(share * images) for share in asked.sizes or []]
 
 
-def plan_subsets(
-    asked: Question, setting: ClassificationSetting, arms: Sequence[ArmPlan]
-) -> list[SizePlan]:
+def plan_subsets(asked: Question, subject: Subject, arms: Sequence[ArmPlan]) -> list[SizePlan]:
     """The arms as they run on each subset: the same ones, with the steps that so many images take.
 
     HeadstartError where a subset cannot have an image of every class, or is no size of its own.
     """
-    training, classes = len(setting.data.training), len(setting.data.dataset.classes)
+    training, classes = len(subject.setting.training), len(subject.dataset.classes)
     counts = image_counts(asked, training)
     for i, (share, images) in enumerate(zip(asked.sizes or [], counts, strict=True)):
         named = f"--sizes {Fraction(share).limit_denominator(10_000)} is {images} of the "
@@ -44,17 +42,15 @@ def plan_subsets(
         SizePlan(
             share=share,
             images=images,
-            arms=[_on(arm, asked, images, training, setting.batch) for arm in arms],
+            arms=[_on(arm, asked, images, training, subject.setting.batch) for arm in arms],
         )
         for share, images in zip(asked.sizes or [], counts, strict=True)
     ]
 
 
-def draw_subsets(
-    asked: Question, setting: ClassificationSetting, plans: Sequence[SizePlan]
-) -> list[Indices]:
+def draw_subsets(asked: Question, subject: Subject, plans: Sequence[SizePlan]) -> list[Indices]:
     """The images of each subset: stratified, each contained in every larger one."""
-    labels, training = setting.data.dataset.labels, setting.data.training
+    labels, training = subject.images.labels, subject.setting.training
     return nested_subsets(labels, training, [plan.images for plan in plans], seed=asked.seed)
 
 
