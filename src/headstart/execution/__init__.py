@@ -2,6 +2,8 @@
 
 from headstart.execution.classifying import ClassificationSetting
 from headstart.execution.costs import Costs, measure_costs
+from headstart.execution.costs_detecting import measure_detection_costs
+from headstart.execution.detecting import DetectionSetting
 from headstart.execution.machine import fabric, machine, versions
 from headstart.execution.probing import reads_pretrained, run_probe
 from headstart.execution.setting import Setting, digest_of, sha256_of, trial_folder
@@ -11,12 +13,14 @@ from headstart.execution.trials import run
 __all__ = [
     "ClassificationSetting",
     "Costs",
+    "DetectionSetting",
     "Setting",
     "Trial",
     "digest_of",
     "fabric",
     "machine",
     "measure_costs",
+    "measure_detection_costs",
     "planned_flops",
     "reads_pretrained",
     "run",

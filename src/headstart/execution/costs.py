@@ -6,19 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from headstart.backbones import Chain, batchnorm_to_groupnorm
+from headstart.backbones import Learner, batchnorm_to_groupnorm
 from headstart.data import normalize
 from headstart.execution.classifying import ClassificationSetting
 from headstart.execution.probing import reads_pretrained, time_probe
+from headstart.execution.setting import Setting
 from headstart.execution.solving import time_heads
 from headstart.execution.trial import Trial, recipe
 from headstart.strategies import Strategy, defaults
 from headstart.tasks import Classification
 from headstart.tasks.classification import STATISTICS_IMAGES, ImageBatch
-from headstart.training import Recipe, above, batches, below
+from headstart.training import Recipe, Task, above, batches, below
 from headstart.training.averaging import Average
 from headstart.training.groups import optimizer_for
 
@@ -45,6 +47,7 @@ class Costs:
     train_images: int
     validation_images: int
     batch: int
+    statistics_images: int = STATISTICS_IMAGES  # at most, that BatchNorm's are estimated from
     solve: dict[str, float] = field(default_factory=dict)  # each strategy's head, where solved
     frozen: dict[str, Frozen] = field(default_factory=dict)  # strategies that keep activations
     probe: float = 0.0  # the profile of the frozen features, on codes that are there
@@ -126,7 +129,7 @@ class Costs:
     @property
     def _statistics(self) -> int:
         """Images that live BatchNorm's statistics are estimated from."""
-        return min(STATISTICS_IMAGES, self.train_images)
+        return min(self.statistics_images, self.train_images)
 
     def _run(self, strategy: Strategy, steps: float, evaluations: float) -> float:
         """Seconds for a run's steps and evaluations, above its cut."""
@@ -195,7 +198,7 @@ def _time_forward(setting: ClassificationSetting, most: float) -> float:
     [(_, pixels)] = setting.data.store.crops([positions], setting.data.image_size)
     images = normalize(pixels.to(setting.fabric.device), chain.preprocessing)
     images = images.contiguous(memory_format=torch.channels_last)
-    return _least_seconds(lambda: chain(images), most) / len(positions)
+    return least_seconds(lambda: chain(images), most) / len(positions)
 
 
 def _time_step(
@@ -219,7 +222,7 @@ def _time_step(
     )
     order = task.batches(0)
     if plan.cut == 0:
-        return _time_update(setting, plan, task, chain, lambda: next(order), most), None
+        return time_update(setting, plan, task, chain, lambda: next(order), most), None
     prefix = below(chain, plan.cut, setting.fabric)
 
     def value() -> ImageBatch:
@@ -227,24 +230,24 @@ def _time_step(
         return ImageBatch(prefix(batch.images), batch.labels)
 
     known = value()
-    view = _least_seconds(value, most / 2) / setting.batch
-    seconds = _time_update(setting, plan, task, chain, lambda: known, most / 2)
+    view = least_seconds(value, most / 2) / setting.batch
+    seconds = time_update(setting, plan, task, chain, lambda: known, most / 2)
     share = sum(setting.flops[plan.cut :]) / sum(setting.flops)
     return seconds, Frozen(view, share)
 
 
-def _time_update(
-    setting: ClassificationSetting,
+def time_update(
+    setting: Setting,
     plan: Recipe,
-    task: Classification,
-    chain: Chain,
-    batch: Callable[[], ImageBatch],
+    task: Task,
+    learner: Learner,
+    batch: Callable[[], Any],
     most: float,
 ) -> float:
-    """Seconds of a step on what `batch` gives, at a rate of zero."""
-    average = Average(chain)
-    optimizer = optimizer_for(chain, plan.table)
-    model, optimizer = setting.fabric.setup(above(chain, plan.cut), optimizer)
+    """Seconds of a step on what `batch` gives, at a rate of zero: the quickest of a few."""
+    average = Average(learner)
+    optimizer = optimizer_for(learner, plan.table)
+    model, optimizer = setting.fabric.setup(above(learner, plan.cut), optimizer)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -255,10 +258,10 @@ def _time_update(
         optimizer.step()
         average.update(1.0)
 
-    return _least_seconds(step, most)
+    return least_seconds(step, most)
 
 
-def _least_seconds(call: Callable[[], object], most: float) -> float:
+def least_seconds(call: Callable[[], object], most: float) -> float:
     """The quickest of a few calls; the first one, which prepares much, counts only if alone."""
     seconds: list[float] = []
     while len(seconds) < 1 + TIMED_STEPS and sum(seconds) < most:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -34,6 +34,12 @@ class DetectionSetting(Setting):
     data: ObjectData
     specification: DetectorSpecification
     allow_small: bool = False  # whether BatchNorm may learn from batches under 16 images
+
+    def on(self, training: npt.NDArray[np.int64]) -> DetectionSetting:
+        """The same with other training images."""
+        other = replace(self, data=replace(self.data, training=training))
+        other.reference = self.reference
+        return other
 
     @property
     def training(self) -> npt.NDArray[np.int64]:

@@ -11,12 +11,14 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from headstart.detectors import Family, Normalization
 from headstart.errors import HeadstartError
 from headstart.execution import Costs
 from headstart.records import write_text
 from headstart.strategies import Strategy
 
 SCHEMA = 1
+TaskName = Literal["classes", "boxes", "masks", "keypoints"]
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -26,6 +28,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     data: str
+    task: TaskName | None = None  # None: found from the annotations
     backbone: str = "efficientnet_lite0"
     weights: str = "pretrained"  # or a local weights file
     strategies: list[str] | None = None  # names or YAML files
@@ -39,6 +42,10 @@ class Question(BaseModel):
     seed: int = Field(0, ge=0)  # of the splits and of everything drawn
     race: bool | None = None  # leave arms out that cannot matter; None: where there is a budget
     sizes: list[float] | None = None  # shares of the training images, beside all: `parse_sizes`
+    detector: Family | None = None  # of objects; None: the R-CNN of the task
+    normalization: Normalization | None = None  # of the detector; None: what the weights mean
+    cascade: bool = False  # of the detector's box heads
+    allow_small_batches: bool = False  # BatchNorm that learns from fewer than 16 images
     tuning_study: bool = False  # train at other rates too than those that the sweeps choose
 
     @property

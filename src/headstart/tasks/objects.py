@@ -138,9 +138,14 @@ class ObjectDetection:
         write_image_values(folder, ImageValues(self._positions, values))
 
     def statistics(self) -> Iterable[Any]:
-        """Training images as they are, one by one, for BatchNorm."""
-        for position in self._statistics:
-            yield [self._pixels(self._data.image(int(position)))]
+        """Training images as they are, for BatchNorm: as many at once as are learned from.
+
+        Images differ from each other more than within themselves, so variances over one image at
+        a time would be too small.
+        """
+        for start in range(0, len(self._statistics), self._order.batch):
+            part = self._statistics[start : start + self._order.batch]
+            yield [self._pixels(self._data.image(int(position))) for position in part]
 
     @torch.no_grad()
     def detect(self, model: nn.Module, position: int) -> Detections:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from headstart.data.files import FileSource
+from headstart.data.dataset import ListedSource
 from headstart.data.objects.dataset import Repair
 
 Outline = list[list[float]] | dict[str, Any]  # polygons x, y, x, y, ..., or COCO's runs
@@ -45,7 +45,7 @@ class ObjectListing:
     name: str
     layout: str
     ids: list[str]
-    source: FileSource
+    source: ListedSource
     drafts: list[list[Draft]]
     classes: list[str]
     given: list[str] | None = None  # "train", "validation", "test" or ""; None: no splits given

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data.dataset import Dataset, Listing
+from headstart.data.files import FileSource
 from headstart.data.objects.checking import Wanted, checked
 from headstart.data.objects.coco import list_coco
 from headstart.data.objects.dataset import ObjectDataset, Objects, Repair, counts
@@ -16,6 +17,7 @@ from headstart.data.objects.deeplabcut import list_deeplabcut
 from headstart.data.objects.label_images import list_label_images
 from headstart.data.objects.listing import Draft, KeypointScheme, Notes, ObjectListing, summed_up
 from headstart.data.objects.mirroring import swaps_by_name, untwinned
+from headstart.data.objects.shapes import SHAPES, list_shapes
 from headstart.data.objects.turning import TURNS, orientation, turned
 from headstart.data.objects.voc import list_voc
 from headstart.data.objects.yolo import list_yolo
@@ -39,7 +41,9 @@ LAYOUTS = """\
   DeepLabCut   CollectedData_*.csv and the images"""
 
 
-def open_objects(path: str | Path, *, images: str | Path | None = None) -> ObjectDataset:
+def open_objects(
+    path: str | Path, *, images: str | Path | None = None, seed: int = 0
+) -> ObjectDataset:
     """Open annotated images and check every one of them, and every annotation.
 
     `path` is a folder in one of these layouts, told apart by what is there, or the file of
@@ -54,7 +58,7 @@ def open_objects(path: str | Path, *, images: str | Path | None = None) -> Objec
     - Label images: ``images`` and ``labels`` (or ``masks``), each object with a number of its own.
     - DeepLabCut: ``CollectedData_*.csv``.
 
-    `images` is the folder of the images, where they do not lie beside the annotations.
+    ``shapes`` is the embedded set, drawn by `seed`, where no folder has that name. `images` is the folder of the images, where they do not lie beside the annotations.
 
     Where annotations state the size of the image as stored, and its EXIF turns it on its side, they
     are turned with it.
@@ -65,6 +69,8 @@ def open_objects(path: str | Path, *, images: str | Path | None = None) -> Objec
     """
     place = Path(path).expanduser()
     folder = None if images is None else Path(images).expanduser()
+    if str(path) == SHAPES and not place.exists():
+        return assemble(list_shapes(seed))
     if not place.exists():
         raise HeadstartError(f"{place}: no such folder or file of annotations.")
     if folder is not None and not folder.is_dir():
@@ -104,8 +110,9 @@ def assemble(listing: ObjectListing) -> ObjectDataset:
     wanted, remarks = _wanted(listing, [draft for own in drafts for draft in own])
     stated = None if listing.stated is None else [listing.stated[i] for i in kept]
     notes = [Notes() for _ in kept]
-    files = [listing.source.file(i) for i in kept]
-    _turn(drafts, files, pictures, stated or [], notes)
+    if stated is not None and isinstance(listing.source, FileSource):
+        files = [listing.source.file(i) for i in kept]
+        _turn(drafts, files, pictures, stated, notes)
     objects, found = _checked(pictures, drafts, wanted, notes)
     repairs = [*listing.repairs, *found]
     if not any(np.any(~own.crowd) for own in objects):

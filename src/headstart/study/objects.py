@@ -1,0 +1,177 @@
+"""A study of images with annotated objects: where is what?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import models
+from headstart.backbones import Chain, load
+from headstart.data import Dataset, Splits
+from headstart.data.dataset import Indices
+from headstart.data.object_views import ObjectAugmentation
+from headstart.data.objects import ObjectDataset, make_object_splits
+from headstart.detectors import DetectorSpecification, Family, Normalization
+from headstart.detectors.normalization import has_batchnorm, is_norm
+from headstart.errors import HeadstartError
+from headstart.evidence.arms import ArmEvidence
+from headstart.execution import Costs, DetectionSetting, fabric, measure_detection_costs
+from headstart.metrics import METRIC_OF, Kind, MetricName
+from headstart.records import ImageValues, TrialRecord
+from headstart.strategies import OBJECT_NAMES, Strategy, choose, defaults, named_for_objects
+from headstart.study.profile_objects import as_images, profile_of_objects
+from headstart.study.question import Question
+from headstart.study.subject import Subject, extension_limit
+from headstart.tasks.objects import ObjectData
+
+LONGEST = 1333 / 800  # bound of the longer side as a multiple of the shorter (He et al. 2018)
+OWN_FAMILY: dict[Kind, Family] = {
+    "boxes": "faster-rcnn",
+    "masks": "mask-rcnn",
+    "keypoints": "keypoint-rcnn",
+}
+
+
+@dataclass
+class Objects(Subject):
+    """Images, with boxes, masks or keypoints of the objects in them."""
+
+    setting: DetectionSetting
+
+    @property
+    def metric(self) -> MetricName:  # type: ignore[override]
+        """See `Subject.metric`."""
+        return METRIC_OF[self.setting.data.kind]
+
+    @property
+    def dataset(self) -> ObjectDataset:
+        """See `Subject.dataset`."""
+        return self.setting.data.dataset
+
+    @property
+    def splits(self) -> Splits:
+        """See `Subject.splits`."""
+        return self.setting.data.splits
+
+    @cached_property
+    def images(self) -> Dataset:
+        """The images under the rarest class that each shows."""
+        return as_images(self.dataset)
+
+    @property
+    def side(self) -> int:
+        """See `Subject.side`."""
+        return self.setting.specification.short_side
+
+    @property
+    def engine(self) -> str:
+        """See `Subject.engine`: nothing reads codes."""
+        return "torch"
+
+    def settle(self, engine: str | None) -> None:
+        """See `Subject.settle`: there is no choice."""
+
+    @cached_property
+    def published(self) -> Chain:
+        """See `Subject.published`."""
+        return load(self.setting.backbone, self.setting.weights)
+
+    @property
+    def guessing(self) -> float:
+        """Nothing is found by guessing."""
+        return 1.0
+
+    def arms(self, asked: Question) -> tuple[list[Strategy], dict[str, str]]:
+        """See `Subject.arms`."""
+        strategies = choose(
+            asked.strategies or OBJECT_NAMES, self.setting.stages, named_for_objects
+        )
+        for strategy in strategies:
+            if strategy.head != "new" or strategy.norm == "group":
+                raise HeadstartError(
+                    f"Strategy '{strategy.name}' asks for head: {strategy.head} and norm: "
+                    f"{strategy.norm}. A detector's heads begin anew (head: new), and its "
+                    "normalization is one for all arms (--normalization)."
+                )
+        return strategies, {}
+
+    def on(self, training: Indices) -> Objects:
+        """See `Subject.on`."""
+        return Objects(self.setting.on(training))
+
+    def costs(self, strategies: Sequence[Strategy], most: float) -> Costs:
+        """See `Subject.costs`."""
+        return measure_detection_costs(self.setting, strategies, most)
+
+    def described(self) -> dict[str, Any]:
+        """See `Subject.described`."""
+        return profile_of_objects(self.dataset)
+
+
+def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Objects:
+    """Annotated images with the setting of a question's trials.
+
+    Raises HeadstartError for bad input.
+    """
+    splits = make_object_splits(dataset, seed=asked.seed)
+    kind = _kind(asked, dataset)
+    device = fabric()
+    gpu = device.device.type == "cuda"
+    typical = int(np.median(dataset.sizes.min(axis=1)))
+    side = asked.image_size or defaults.object_side(typical, gpu=gpu)
+    longest = round(side * LONGEST)
+    channels, regions = defaults.object_width(gpu=gpu)
+    specification = DetectorSpecification(
+        classes=len(dataset.classes),
+        family=asked.detector or OWN_FAMILY[kind],
+        backbone=asked.backbone,
+        keypoints=len(dataset.keypoint_names) if kind == "keypoints" else 0,
+        normalization=asked.normalization or _normalization(asked),
+        channels=channels,
+        cascade=asked.cascade,
+        short_side=side,
+        long_side=longest,
+        resize_in_training=False,
+        regions=regions,
+    )
+    setting = DetectionSetting(
+        data=ObjectData(
+            dataset, splits, kind, splits.train, ObjectAugmentation((side, side), longest)
+        ),
+        specification=specification,
+        allow_small=asked.allow_small_batches,
+        backbone=asked.backbone,
+        weights=asked.weights,
+        batch=asked.batch_size or min(defaults.OBJECT_BATCH, len(splits.train)),
+        seed=asked.seed,
+        schedule=asked.schedule,
+        extension_limit=extension_limit(asked),
+        fabric=device,
+        folder=folder,
+    )
+    return Objects(setting)
+
+
+def _kind(asked: Question, dataset: ObjectDataset) -> Kind:
+    """What is learned: as asked, else masks before keypoints before boxes."""
+    if asked.task is None or asked.task == "classes":
+        return next(kind for kind in ("masks", "keypoints", "boxes") if kind in dataset.kinds)
+    if asked.task not in dataset.kinds:
+        raise HeadstartError(
+            f"--task {asked.task}: {asked.data} has annotations of {' and '.join(dataset.kinds)}, "
+            f"and of no {asked.task}. Ask for what there is."
+        )
+    return asked.task
+
+
+def _normalization(asked: Question) -> Normalization:
+    """What the weights were learned with; GroupNorm where there are none to be loaded."""
+    network = load(asked.backbone, "random").network
+    if not any(is_norm(module) for module in network.modules()):
+        return "none"
+    return "batch" if has_batchnorm(network) and asked.weights != "random" else "group"
