@@ -183,6 +183,11 @@ class Detector(Learner):
         """Whether it places keypoints."""
         return self.specification.family == "keypoint-rcnn"
 
+    @property
+    def has_fixed_size(self) -> bool:
+        """Whether images may be no larger than specified: a plain transformer's positions end."""
+        return isinstance(self.backbone.fpn, SimplePyramid)
+
     @torch.no_grad()
     def boxes(self, images: Sequence[Tensor], short_side: int) -> list[Target]:
         """Boxes, labels and scores alone, of images resized to another shorter side."""
@@ -238,7 +243,7 @@ class Detector(Learner):
         own, transform, training = self.specification, self.network.transform, self.training
         long_side = round(own.long_side * short_side / own.short_side)
         assert isinstance(transform, nn.Module)
-        if isinstance(self.backbone.fpn, SimplePyramid) and short_side > own.short_side:
+        if self.has_fixed_size and short_side > own.short_side:
             raise HeadstartError(
                 f"{self.origin.name} has positions for one size: it takes images of a shorter side "
                 f"of up to {own.short_side} px, not of {short_side}. Leave larger scales out."

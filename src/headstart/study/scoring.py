@@ -67,5 +67,5 @@ def measure_on_test(study: Study, key: str) -> Estimate:
 def predict_test(study: Study, model: Path) -> Predictions:
     """What the model in the folder `model` says of the test images."""
     positions = study.splits.test
-    scores = models.load(model).score(study.setting.data.store, positions)
+    scores = models.load_classifier(model).score(study.setting.data.store, positions)
     return Predictions(positions, study.dataset.labels[positions], scores)
