@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from headstart.data.objects.listing import KeypointScheme
 from headstart.metrics import Rle, decode_masks
 from headstart.models.found import FoundObject
-from headstart.models.labelling import Box, Colour, Labels, text_size, with_legend
+from headstart.models.labelling import Box, Colour, Labels, short, text_size, with_legend
 
 LEAST_SIDE = 640  # pixels of the longer side, at which a dozen labels can be read
 COLOURS: tuple[Colour, ...] = (
@@ -57,11 +57,11 @@ def draw_objects(
         classes: all that there are; a class has the same colour in every picture.
         keypoints: their names and which of them are joined.
         scores: write them beside the labels; False for what a person has annotated.
-        least_side: pixels of the longer side, up to which a small image is enlarged, in whole
-            multiples.
+        least_side: pixels of the longer side to which, roughly, a small image is enlarged: by a
+            whole number, so that every pixel counts alike.
     """
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    factor = max(1, -(-least_side // max(picture.size)))
+    factor = max(1, round(least_side / max(picture.size)))
     size = picture.width * factor, picture.height * factor
     picture = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     colours = {name: colour_of(row) for row, name in enumerate(classes)}
@@ -82,7 +82,7 @@ def draw_objects(
     shown = {found.label for found in objects}
     if named or len(shown) < 2:
         return picture
-    return with_legend(picture, [(name, colours[name]) for name in classes if name in shown])
+    return with_legend(picture, [(short(name), colours[name]) for name in classes if name in shown])
 
 
 def _write(
@@ -95,7 +95,8 @@ def _write(
     """Labels and scores, or scores alone, or nothing, as there is room; whether labels were."""
     certain = [f"{found.score:.2f}" if scores else "" for found in objects]
     whole = [
-        f"{found.label} {score}".strip() for found, score in zip(objects, certain, strict=True)
+        f"{short(found.label)} {score}".strip()
+        for found, score in zip(objects, certain, strict=True)
     ]
     for texts in (whole, certain):
         if labels.fit(texts):
@@ -109,10 +110,12 @@ def _write(
 def _write_points(labels: Labels, objects: Sequence[FoundObject], factor: int, around: int) -> None:
     """Names of the keypoints, where all of them have room."""
     places = [place for found in objects for place in (found.keypoints or {}).items()]
-    if labels.fit([name for name, _ in places]):
+    if labels.fit([short(name) for name, _ in places]):
         for name, (x, y) in places:
             left, top, right, bottom = _scaled((x, y, x, y), factor)
-            labels.beside((left - around, top - around, right + around, bottom + around), name, RIM)
+            labels.beside(
+                (left - around, top - around, right + around, bottom + around), short(name), RIM
+            )
 
 
 def _scaled(box: Box, factor: int) -> Box:

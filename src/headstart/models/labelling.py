@@ -12,6 +12,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 MOST_COVERED = 0.12  # of the picture, by texts
 PADDING = 2  # pixels between a text and the end of its plate
+LONGEST = 24  # characters of a name
 SMALLEST = 13  # pixels of a text's height that can be read
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
@@ -20,6 +21,12 @@ BLACK: Colour = (0, 0, 0)
 def text_size(longer_side: int) -> int:
     """Pixels, for a picture of this longer side."""
     return max(SMALLEST, round(longer_side / 50))
+
+
+def short(name: str) -> str:
+    """A name on one line, its end cut off where it is long."""
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 class Labels:
