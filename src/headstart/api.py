@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.models import Model
+from headstart.models import DetectorModel, Model
 from headstart.models import load as load_model
 from headstart.strategies import SOLVED
 from headstart.study import (
@@ -164,7 +164,7 @@ def verify(
     return verify_study(study, scratch=scratch, listener=listener)
 
 
-def load(model: str | Path) -> Model:
+def load(model: str | Path) -> Model | DetectorModel:
     """A model that a study wrote (its ``best`` folder), ready to predict."""
     folder = Path(model)
     return load_model(folder / "best" if (folder / "best").is_dir() else folder)

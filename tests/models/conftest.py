@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "execution"))
+
+from drawn_objects import draw
+from finished_detectors import FinishedDetector, train
 from finished_trials import BACKBONE, SIZE, Finished
 from PIL import Image
 from safetensors.torch import save_file
@@ -14,7 +20,9 @@ from sklearn.datasets import load_digits
 
 from headstart.backbones import load
 from headstart.data import ImageStore, make_splits, open_dataset
+from headstart.data.objects import open_objects
 from headstart.execution import ClassificationSetting, Trial, fabric, run
+from headstart.metrics import Kind
 from headstart.records import read_predictions
 from headstart.strategies import named
 from headstart.tasks import Data
@@ -76,3 +84,31 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 def best(finished: Callable[[str], Finished], tmp_path: Path) -> Path:
     """A folder with a model whose head was solved."""
     return finished("linear").save(tmp_path / "best")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small pictures with annotated objects, as COCO has them."""
+    return draw(tmp_path_factory.mktemp("drawn") / "objects", images=12)
+
+
+@pytest.fixture(scope="session")
+def detector(
+    drawn: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Kind], FinishedDetector]:
+    """The finished trial of a detector, run when it is first asked for."""
+    dataset = open_objects(drawn)
+    done: dict[Kind, FinishedDetector] = {}
+
+    def of(kind: Kind) -> FinishedDetector:
+        if kind not in done:
+            done[kind] = train(dataset, tmp_path_factory.mktemp(kind), kind)
+        return done[kind]
+
+    return of
+
+
+@pytest.fixture
+def best_detector(detector: Callable[[Kind], FinishedDetector], tmp_path: Path) -> Path:
+    """A folder with a model that finds boxes."""
+    return detector("boxes").save(tmp_path / "best")

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.models import Prediction, to_csv, to_json
+from headstart.models import (
+    FoundObject,
+    ImageObjects,
+    Prediction,
+    objects_to_csv,
+    to_csv,
+    to_json,
+)
 
 CAT = Prediction("a.jpg", "cat", 0.75, {"cat": 0.75, "dog": 0.2, "owl": 0.05})
 
@@ -60,3 +67,27 @@ def test_names_of_files_that_are_no_text_can_be_printed() -> None:
     for text in (to_json([odd]), to_csv([odd])):
         assert "?.png" in text
         text.encode("utf-8")
+
+
+def test_a_line_for_each_object_and_empty_cells_for_points_that_were_not_found() -> None:
+    box = (1.0, 2.0, 3.5, 4.0)
+    found = [
+        ImageObjects("a.jpg", 9, 8, ()),
+        ImageObjects("=b", 9, 8, (FoundObject("@cat", 0.5, box, keypoints={"nose": (1.5, 2.5)}),)),
+    ]
+    assert objects_to_csv(found, ("nose", "tail")) == (
+        "image,label,score,x0,y0,x1,y1,nose x,nose y,tail x,tail y\n"
+        "'=b,'@cat,0.5,1.0,2.0,3.5,4.0,1.5,2.5,,\n"
+    )
+    assert objects_to_csv([]) == "image,label,score,x0,y0,x1,y1\n"
+    assert json.loads(to_json(found)) == [
+        {"image": "a.jpg", "width": 8, "height": 9, "objects": []},
+        {
+            "image": "=b",
+            "width": 8,
+            "height": 9,
+            "objects": [
+                {"label": "@cat", "score": 0.5, "box": [*box], "keypoints": {"nose": [1.5, 2.5]}}
+            ],
+        },
+    ]

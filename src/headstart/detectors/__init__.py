@@ -1,5 +1,6 @@
 """Detectors, each built from one specification; arms differ in their weights alone."""
 
+from headstart.detectors.answering import LEAST_SCORE, detect, detect_in_views, scaled_pixels
 from headstart.detectors.arms import freeze, same_but_weights
 from headstart.detectors.augmented import Views, detect_augmented
 from headstart.detectors.building import build
@@ -14,6 +15,7 @@ from headstart.detectors.specification import (
 )
 
 __all__ = [
+    "LEAST_SCORE",
     "RESNEXT",
     "Detector",
     "DetectorSpecification",
@@ -23,8 +25,11 @@ __all__ = [
     "Views",
     "build",
     "check_batch_size",
+    "detect",
     "detect_augmented",
+    "detect_in_views",
     "freeze",
     "parameter_groups",
     "same_but_weights",
+    "scaled_pixels",
 ]

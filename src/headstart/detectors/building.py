@@ -27,7 +27,10 @@ from headstart.detectors.specification import DetectorSpecification
 
 
 def build(
-    specification: DetectorSpecification, weights: str | Path = "pretrained", *, seed: int = 0
+    specification: DetectorSpecification,
+    weights: str | Path | None = "pretrained",
+    *,
+    seed: int = 0,
 ) -> Detector:
     """The detector, in inference mode, with everything trainable.
 
@@ -37,7 +40,8 @@ def build(
     Args:
         specification: what it is made of.
         weights: of the backbone: ``"pretrained"``, ``"random"``, or a file. All else is drawn from
-            `seed` alone, so arms of one seed begin with the same heads.
+            `seed` alone, so arms of one seed begin with the same heads. None: only the structure,
+            for a whole detector's weights that are loaded afterwards.
         seed: of all random weights.
 
     Raises:

@@ -134,10 +134,12 @@ class Detector(Learner):
 
         Raises:
             HeadstartError: targets that lack something or have labels out of range; synchronized
-                BatchNorm on a CPU.
+                BatchNorm on a CPU; in inference an image that is too thin to be resized.
         """
         if self.training:
             self._check(images, targets)
+        else:
+            self._check_sizes(images)
         return self.network(list(images), None if targets is None else list(targets))
 
     def _check(self, images: Sequence[Tensor], targets: Sequence[Target] | None) -> None:
@@ -159,6 +161,18 @@ class Detector(Learner):
                     f"they must be 1 to {own.classes}."
                 )
 
+    def _check_sizes(self, images: Sequence[Tensor]) -> None:
+        """Refuse what would be resized to less than a pixel: a strip of 3 x 5000, say."""
+        transform: Any = self.network.transform
+        for image in images:
+            height, width = image.shape[-2:]
+            # torchvision's own expression, which rounds down
+            if min(height, width) * (transform.max_size / max(height, width)) < 1:
+                raise HeadstartError(
+                    f"An image of {width} x {height} px is too thin: with its longer side at "
+                    f"{transform.max_size} px nothing is left of the other. Cut it into pieces."
+                )
+
     @property
     def has_masks(self) -> bool:
         """Whether it draws masks."""
@@ -169,11 +183,17 @@ class Detector(Learner):
         """Whether it places keypoints."""
         return self.specification.family == "keypoint-rcnn"
 
+    @property
+    def has_fixed_size(self) -> bool:
+        """Whether images may be no larger than specified: a plain transformer's positions end."""
+        return isinstance(self.backbone.fpn, SimplePyramid)
+
     @torch.no_grad()
     def boxes(self, images: Sequence[Tensor], short_side: int) -> list[Target]:
         """Boxes, labels and scores alone, of images resized to another shorter side."""
         network: Any = self.network
         with self._resizing(short_side):
+            self._check_sizes(images)
             if self.specification.is_dense:
                 return list(network(list(images)))
             listed, _ = network.transform(list(images))
@@ -223,7 +243,7 @@ class Detector(Learner):
         own, transform, training = self.specification, self.network.transform, self.training
         long_side = round(own.long_side * short_side / own.short_side)
         assert isinstance(transform, nn.Module)
-        if isinstance(self.backbone.fpn, SimplePyramid) and short_side > own.short_side:
+        if self.has_fixed_size and short_side > own.short_side:
             raise HeadstartError(
                 f"{self.origin.name} has positions for one size: it takes images of a shorter side "
                 f"of up to {own.short_side} px, not of {short_side}. Leave larger scales out."

@@ -23,9 +23,11 @@ def square_side(specification: DetectorSpecification) -> int:
 
 
 def backbone_chain(
-    specification: DetectorSpecification, weights: str | Path, seed: int
+    specification: DetectorSpecification, weights: str | Path | None, seed: int
 ) -> tuple[Chain, bool]:
     """The backbone with its weights, and whether it gives tokens of one fixed square (a ViT).
+
+    None: random ones that others will replace, so it matters to none what they mean.
 
     Raises:
         HeadstartError: unknown names, weights that cannot be had, that do not fit, or that mean
@@ -37,7 +39,8 @@ def backbone_chain(
             "Give a file of weights, or weights='random'."
         )
     chain = _load(specification.backbone, "random", seed)
-    normalization.check(chain, specification, str(weights))
+    normalization.check(chain, specification, None if weights is None else str(weights))
+    weights = "random" if weights is None else weights
     size = None
     tokens = len(shapes(chain)[-1]) == 2
     if tokens:

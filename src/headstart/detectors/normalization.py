@@ -67,8 +67,10 @@ def is_norm(module: nn.Module) -> bool:
     return bool(own) and "norm" in type(module).__name__.lower() and own[0].ndim == 1
 
 
-def check(chain: Chain, specification: DetectorSpecification, weights: str) -> None:
+def check(chain: Chain, specification: DetectorSpecification, weights: str | None) -> None:
     """Refuse a normalization that the backbone cannot have, or that these weights do not mean.
+
+    `weights` are None where a whole detector's are loaded afterwards.
 
     Raises:
         HeadstartError: BatchNorm's weights under GroupNorm, statistics to freeze that nobody has

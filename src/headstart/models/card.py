@@ -10,16 +10,19 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from headstart.data import Preprocessing
+from headstart.data.objects.listing import KeypointScheme
+from headstart.detectors import DetectorSpecification, Family
 from headstart.errors import HeadstartError
+from headstart.metrics import Kind
 
-SCHEMA = 1
+SCHEMA = 2  # the newest that is read; 1 knows no detectors
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"  # the whole network's state
 HEAD = "head.safetensors"  # head.weight [classes, dims] and head.bias, where they lie beside it
 
 
 class Metric(BaseModel):
-    """A measured accuracy with its 95% interval."""
+    """A measured accuracy, or average precision by its name, with its 95% interval."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -70,30 +73,26 @@ class Provenance(BaseModel):
     date: str  # ISO 8601, UTC
 
 
-class Card(BaseModel):
-    """The content of ``model.json``."""
+class CommonCard(BaseModel):
+    """What ``model.json`` says of every model."""
 
-    schema_version: int = SCHEMA
-    backbone: str  # a name that `headstart.backbones.load` takes
-    normalization: Literal["own", "group"]
     strategy: str
     trial: str  # key of the trial it was taken from
-    head: Head
     classes: tuple[str, ...] = Field(min_length=1)
-    preprocessing: Preprocessing
     metrics: dict[str, Metric | None]  # by split: "validation", "test"
     provenance: Provenance
     sha256: dict[str, str]  # of the files beside this one, by name
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        wanted = {WEIGHTS} | ({HEAD} if self.head.place == "beside" else set())
-        if set(self.sha256) != wanted:
-            raise ValueError(f"sha256 must name {', '.join(sorted(wanted))}")
-        sizes = (self.preprocessing.image_size, self.preprocessing.crop, *self.preprocessing.std)
-        if min(sizes) <= 0 or len(self.preprocessing.mean) != 3 or len(sizes) != 5:
-            raise ValueError("preprocessing holds no usable numbers")
+    def _names_its_files(self) -> Self:
+        if set(self.sha256) != self.files:
+            raise ValueError(f"sha256 must name {', '.join(sorted(self.files))}")
         return self
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the files of tensors that belong to the model."""
+        return {WEIGHTS}
 
     @property
     def measured(self) -> tuple[str, Metric] | None:
@@ -105,7 +104,70 @@ class Card(BaseModel):
         return None
 
 
-def read_card(folder: Path) -> Card:
+class Card(CommonCard):
+    """The content of a classifier's ``model.json``."""
+
+    schema_version: int = 1  # what reads no detectors still reads classifiers
+    task: Literal["classes"] = "classes"
+    backbone: str  # a name that `headstart.backbones.load` takes
+    normalization: Literal["own", "group"]
+    head: Head
+    preprocessing: Preprocessing
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sizes = (self.preprocessing.image_size, self.preprocessing.crop, *self.preprocessing.std)
+        if min(sizes) <= 0 or len(self.preprocessing.mean) != 3 or len(sizes) != 5:
+            raise ValueError("preprocessing holds no usable numbers")
+        return self
+
+    @property
+    def files(self) -> set[str]:
+        """See `CommonCard.files`."""
+        return {WEIGHTS} | ({HEAD} if self.head.place == "beside" else set())
+
+
+class DetectorCard(CommonCard):
+    """The content of a detector's ``model.json``."""
+
+    schema_version: int = SCHEMA
+    task: Kind  # what it finds of each object, and is judged by
+    detector: DetectorSpecification
+    mean: tuple[float, float, float]  # of each channel, which is taken off pixels in 0..1
+    std: tuple[float, float, float]
+    keypoints: KeypointScheme = KeypointScheme()  # of each object, where the task is keypoints
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        families: dict[Kind, Family] = {"masks": "mask-rcnn", "keypoints": "keypoint-rcnn"}
+        wanted = families.get(self.task, self.detector.family)
+        if self.detector.family != wanted:
+            raise ValueError(f"a {self.detector.family} does not find {self.task}")
+        if self.detector.classes != len(self.classes):
+            raise ValueError(f"a detector of {self.detector.classes} classes names others")
+        points = self.detector.keypoints if self.task == "keypoints" else 0
+        joined = [end for pair in self.keypoints.skeleton for end in pair]
+        swaps = self.keypoints.swaps
+        if (
+            len(self.keypoints.names) != points
+            or any(not 0 <= end < points for end in joined)
+            or (swaps is not None and sorted(swaps) != list(range(points)))
+        ):
+            raise ValueError(f"keypoints are not those of {points} points")
+        if min(self.std) <= 0:
+            raise ValueError("std holds no usable numbers")
+        return self
+
+    @property
+    def backbone(self) -> str:
+        """A name that `headstart.detectors.build` takes."""
+        return self.detector.backbone
+
+
+AnyCard = Card | DetectorCard
+
+
+def read_card(folder: Path) -> AnyCard:
     """The card in `folder`, its files checked against their digests.
 
     Raises HeadstartError: no model folder, a damaged one, or one from a newer version.
@@ -124,12 +186,15 @@ def read_card(folder: Path) -> Card:
             f"{path} was written by a newer headstart (schema {version}; this one reads up to "
             f"{SCHEMA}). Upgrade headstart to load it."
         )
+    kind = Card if content.get("task", "classes") == "classes" else DetectorCard
     try:
-        card = Card.model_validate(content)
+        card: AnyCard = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "content"
         raise _damaged(path, f"{place}: {first['msg']}") from error
+    except HeadstartError as error:  # a specification that cannot be
+        raise _damaged(path, f"detector: {str(error).splitlines()[0].rstrip('.')}") from error
     for name, digest in card.sha256.items():
         if not (folder / name).is_file():
             raise _damaged(folder / name, "it is missing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from os import PathLike
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.data import Preprocessing, RawBatch, center_crop, resize_for
 from headstart.data.files import find_images
-from headstart.data.reading import read_resized, to_rgb
+from headstart.data.reading import read_resized, read_rgb, to_rgb
 from headstart.errors import HeadstartError
 
 ImageLike: TypeAlias = str | PathLike[str] | Image.Image
@@ -62,25 +62,49 @@ def pixel_batches(
 
     Raises HeadstartError that names an image which cannot be read.
     """
+    for batch in _read(images, lambda image: _cropped(image, preprocessing), batch_size):
+        yield [name for name, _ in batch], torch.cat([pixels for _, pixels in batch])
+
+
+def whole_images(images: Sequence[Named]) -> Iterator[tuple[str, Tensor]]:
+    """Names and pixels uint8 [3, H, W] of the upright images, each in its own size.
+
+    Raises HeadstartError that names an image which cannot be read.
+    """
+    for batch in _read(images, _whole, READERS):
+        yield from batch
+
+
+def _read(
+    images: Sequence[Named], read: Callable[[Path | Image.Image], Tensor], together: int
+) -> Iterator[list[tuple[str, Tensor]]]:
+    """What `read` gives of each image, so many at a time."""
+
+    def named(image: Named) -> tuple[str, Tensor]:
+        try:
+            return image[0], read(image[1])
+        except Exception as error:  # Pillow's plugins raise nearly every kind
+            raise HeadstartError(
+                f"{image[0]} cannot be read: {_reason(error)}. Mend it or leave it out."
+            ) from error
+
     remaining = iter(images)
     with ThreadPoolExecutor(READERS) as pool:
-        while batch := list(islice(remaining, batch_size)):
-            pixels = list(pool.map(lambda named: _pixels(named, preprocessing), batch))
-            yield [name for name, _ in batch], torch.cat(pixels)
+        while batch := list(islice(remaining, together)):
+            yield list(pool.map(named, batch))
 
 
-def _pixels(named: Named, preprocessing: Preprocessing) -> Tensor:
+def _whole(image: Path | Image.Image) -> Tensor:
+    upright = to_rgb(image) if isinstance(image, Image.Image) else read_rgb(image)
+    return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
+
+
+def _cropped(image: Path | Image.Image, preprocessing: Preprocessing) -> Tensor:
     """uint8 [1, 3, S, S]."""
-    name, image = named
-    try:
-        if isinstance(image, Image.Image):
-            resized = resize_for(to_rgb(image), preprocessing)
-        else:
-            resized = read_resized(image, preprocessing)  # as a study reads it, to the last pixel
-    except Exception as error:  # Pillow's plugins raise nearly every kind
-        raise HeadstartError(
-            f"{name} cannot be read: {_reason(error)}. Mend it or leave it out."
-        ) from error
+    if isinstance(image, Image.Image):
+        resized = resize_for(to_rgb(image), preprocessing)
+    else:
+        resized = read_resized(image, preprocessing)  # as a study reads it, to the last pixel
     whole = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))[None]
     sizes = torch.tensor([whole.shape[2:]], dtype=torch.int64)
     raw = RawBatch(whole, sizes, np.zeros(1, dtype=np.int64))

@@ -3,39 +3,64 @@
 from __future__ import annotations
 
 from headstart.backbones import EMBEDDED
-from headstart.models.card import WEIGHTS, Card, Metric
+from headstart.metrics import METRIC_OF
+from headstart.models.card import WEIGHTS, AnyCard, Card, CommonCard, DetectorCard, Metric
 
 LISTED_CLASSES = 50
 EMBEDDED_IN_TIMM = "tf_efficientnet_lite0"
 SIDE_HEADS = ("torchvision/googlenet", "torchvision/inception_v3")  # theirs have other shapes
 
 
-def readme(card: Card) -> str:
+def readme(card: AnyCard) -> str:
     """Markdown: what the model is, how good, how to load it, its classes and its limits."""
-    parts = [_what(card), _accuracy(card), _loading(card), _classes(card), _limits(card)]
-    return "\n\n".join(parts) + "\n"
+    if isinstance(card, Card):
+        parts = [_what(card), _accuracy(card), _loading(card), _classes(card)]
+    else:
+        parts = [_what_it_finds(card), _accuracy(card), _finding(card), _classes(card)]
+        parts += [_keypoints(card)] if card.keypoints.names else []
+    return "\n\n".join([*parts, _limits(card)]) + "\n"
 
 
 def _what(card: Card) -> str:
+    groups = ", with GroupNorm in BatchNorm's place" if card.normalization == "group" else ""
+    return (
+        f"# {card.strategy} on {card.backbone}\n\n"
+        f"A classifier of images into {len(card.classes)} classes. "
+        + _origin(card, f"{_code(card.backbone)}{groups}")
+    )
+
+
+def _what_it_finds(card: DetectorCard) -> str:
+    own, classes = card.detector, len(card.classes)
+    found = {"boxes": "boxes", "masks": "boxes and masks", "keypoints": "boxes and keypoints"}
+    return (
+        f"# {card.strategy} on {card.backbone}\n\n"
+        f"A detector of objects of {classes} class{'es' if classes > 1 else ''}: it gives their "
+        f"{found[card.task]}. It is a {own.family} (normalization: {own.normalization}). "
+        + _origin(card, _code(card.backbone))
+    )
+
+
+def _origin(card: AnyCard, network: str) -> str:
     came = card.provenance
     begun = "random weights"
     if came.pretraining is not None:
         begun = f"pretrained weights ({_code(came.pretraining.weights)})"
-    groups = ", with GroupNorm in BatchNorm's place" if card.normalization == "group" else ""
     return (
-        f"# {card.strategy} on {card.backbone}\n\n"
-        f"A classifier of images into {len(card.classes)} classes. It began with {begun} of "
-        f"{_code(card.backbone)}{groups}, and learned from {came.train_images} images of "
+        f"It began with {begun} of {network}, and learned from {came.train_images} images of "
         f"{_code(came.data)}. headstart {came.versions.get('headstart', '')} chose it by "
         f"measurement and wrote it on {came.date[:10]}."
     )
 
 
-def _accuracy(card: Card) -> str:
-    lines = ["## How good it is", "", "| measured on | accuracy | 95% interval |", "|---|---|---|"]
+def _accuracy(card: AnyCard) -> str:
+    name = "accuracy" if isinstance(card, Card) else METRIC_OF[card.task]
+    lines = ["## How good it is", "", f"| measured on | {name} | 95% interval |", "|---|---|---|"]
     for split, metric in card.metrics.items():
         if metric is not None:
             lines.append(f"| {split} | {_value(metric)} | {_interval(metric)} |")
+    if isinstance(card, DetectorCard):
+        lines += ["", "AP is COCO's average precision, over overlaps of 0.5 to 0.95."]
     lines += ["", "The validation images chose the model; the test images did not."]
     return "\n".join(lines)
 
@@ -74,6 +99,33 @@ def _loading(card: Card) -> str:
     )
 
 
+def _finding(card: DetectorCard) -> str:
+    own = card.detector
+    values = {"boxes": "", "masks": ", each.mask", "keypoints": ", each.keypoints"}[card.task]
+    return (
+        "## How to use it\n\n"
+        "```python\n"
+        "import headstart\n"
+        'model = headstart.load("best")  # this folder\n'
+        'for found in model.predict(["photo.jpg"], to="found"):\n'
+        "    for each in found.objects:\n"
+        f"        print(each.label, each.score, each.box{values})\n"
+        "```\n\n"
+        "or `headstart predict best photo.jpg --to found`. Both leave `found/detections.json`, in "
+        "COCO's form, and `found/pictures`.\n\n"
+        f"Boxes are x0, y0, x1, y1 in pixels of the upright image. It sees RGB images whose "
+        f"shorter side is resized to {own.short_side} px (the longer one to at most "
+        f"{own.long_side} px), scaled to 0..1, less {_three(card.mean)}, divided by "
+        f"{_three(card.std)}, channel by channel.\n\n"
+        "No library builds this very network from its name; it is loaded with headstart."
+    )
+
+
+def _keypoints(card: DetectorCard) -> str:
+    names = [f"{i}. {_code(name)}" for i, name in enumerate(card.keypoints.names)]
+    return "\n".join(["## Keypoints, by number", "", *names])
+
+
 def _plainly(card: Card) -> str:
     """How to load the weights without headstart, or why that is not possible."""
     library, _, name = card.backbone.rpartition("/")
@@ -104,21 +156,29 @@ def _plainly(card: Card) -> str:
     )
 
 
-def _classes(card: Card) -> str:
+def _classes(card: CommonCard) -> str:
     names = [f"{i}. {_code(name)}" for i, name in enumerate(card.classes[:LISTED_CLASSES])]
     left = len(card.classes) - len(names)
     more = [f"\n... and {left} more: see `classes` in model.json."] if left else []
     return "\n".join(["## Classes, by number", "", *names, *more])
 
 
-def _limits(card: Card) -> str:
+def _limits(card: AnyCard) -> str:
+    if isinstance(card, Card):
+        own = "It answers one of its classes for every image, also where none is right."
+        doubt = "Whether its probabilities are as sure as they say was not checked."
+    else:
+        own = "It knows its classes alone: other things are passed over, or taken for one of them."
+        doubt = (
+            "Its scores rank what it finds; a score of 0.9 does not mean right in 9 of 10 cases."
+        )
     lines = [
         "## Limits",
         "",
-        "- It answers one of its classes for every image, also where none is right.",
+        f"- {own}",
         "- The accuracies hold for images like those of the study; other cameras, places or times "
         "can lower them. Measure again on images of your own.",
-        "- Whether its probabilities are as sure as they say was not checked.",
+        f"- {doubt}",
     ]
     if card.provenance.pretraining is not None:
         licence = card.provenance.pretraining.licence

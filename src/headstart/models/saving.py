@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from headstart.backbones import LAST, Chain, Origin
+from headstart.data.objects.listing import KeypointScheme
+from headstart.detectors import Detector
 from headstart.errors import HeadstartError
 from headstart.execution import versions
 from headstart.execution.classifying import fits_classifier, set_classifier
 from headstart.execution.setting import trial_folder, weights_of
 from headstart.features import LinearHead, code_stages
-from headstart.models.card import CARD, HEAD, WEIGHTS, Card, Head, Pretraining, file_digest
+from headstart.metrics import Kind
+from headstart.models.card import (
+    CARD,
+    HEAD,
+    WEIGHTS,
+    AnyCard,
+    Card,
+    DetectorCard,
+    Head,
+    Pretraining,
+    file_digest,
+)
 from headstart.models.loading import load as load_model
 from headstart.models.readme import readme
 from headstart.models.swapping import replacing_folder
@@ -55,37 +69,68 @@ def save(
     """
     strategy = _strategy(record)
     trial = trial_folder(study, record.key)
+    with _model_folder(folder) as new:
+        if strategy.trains:
+            head = _copy_network(new, trial, record)
+        else:
+            begins = [(stage, weights_of(place, study)) for stage, place in _begins(record)]
+            chain = begin(reference, begins, strategy.drawing_seed(record.seed))
+            head = _write_with_head(new, trial, record, strategy, chain, len(classes))
+        card = Card(
+            backbone=reference.origin.name,
+            normalization=strategy.norm,
+            head=head,
+            classes=tuple(classes),
+            preprocessing=reference.preprocessing,
+            **_common(new, record, reference.origin, metrics, provenance),
+        )
+        _write_card(new, card)
+
+
+def save_detector(
+    folder: Path,
+    *,
+    study: Path,
+    record: TrialRecord,
+    reference: Detector,
+    task: Kind,
+    classes: Sequence[str],
+    keypoints: KeypointScheme,
+    metrics: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the detector of a finished trial to `folder`: see `save`.
+
+    Args:
+        reference: a detector of the study's specification, with the pretrained backbone.
+        task: what it was judged by.
+        keypoints: of the data set; left out where they were not learned.
+
+    Raises:
+        HeadstartError: the trial left no model, or the folder cannot be written.
+    """
+    trial = trial_folder(study, record.key)
+    transform: Any = reference.network.transform
+    with _model_folder(folder) as new:
+        shutil.copyfile(_finished(trial, record, WEIGHTS), new / WEIGHTS)
+        card = DetectorCard(
+            task=task,
+            detector=reference.specification,
+            mean=tuple(transform.image_mean),
+            std=tuple(transform.image_std),
+            classes=tuple(classes),
+            keypoints=keypoints if task == "keypoints" else KeypointScheme(),
+            **_common(new, record, reference.origin, metrics, provenance),
+        )
+        _write_card(new, card)
+
+
+@contextmanager
+def _model_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of the model in `folder`, once it could be loaded."""
     try:
         with replacing_folder(Path(folder), CARD) as new:
-            if strategy.trains:
-                head = _copy_network(new, trial, record)
-            else:
-                begins = [(stage, weights_of(place, study)) for stage, place in _begins(record)]
-                chain = begin(reference, begins, strategy.drawing_seed(record.seed))
-                head = _write_with_head(new, trial, record, strategy, chain, len(classes))
-            card = Card(
-                backbone=reference.origin.name,
-                normalization=strategy.norm,
-                strategy=record.strategy,
-                trial=record.key,
-                head=head,
-                classes=tuple(classes),
-                preprocessing=reference.preprocessing,
-                metrics=dict(metrics),
-                provenance={
-                    **provenance,
-                    "pretraining": _pretraining(record, reference.origin),
-                    "seed": record.seed,
-                    "train_images": record.train_images,
-                    "versions": versions(),
-                    "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
-                sha256={path.name: file_digest(path) for path in sorted(new.iterdir())},
-            )
-            write_json(new / CARD, card.model_dump(mode="json"))
-            write_text(new / "README.md", readme(card))
-            for name in card.sha256:  # safetensors makes files that only their owner can read
-                shutil.copymode(new / CARD, new / name)
+            yield new
             load_model(new)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -93,6 +138,37 @@ def save(
             f"The model could not be written to {folder} ({reason}). A model that was there is "
             "unchanged; make room or choose another folder, and run the same study again."
         ) from error
+
+
+def _common(
+    new: Path,
+    record: TrialRecord,
+    origin: Origin,
+    metrics: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What every card says; the files of tensors lie in the folder `new` by now."""
+    return {
+        "strategy": record.strategy,
+        "trial": record.key,
+        "metrics": dict(metrics),
+        "provenance": {
+            **provenance,
+            "pretraining": _pretraining(record, origin),
+            "seed": record.seed,
+            "train_images": record.train_images,
+            "versions": versions(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+        "sha256": {path.name: file_digest(path) for path in sorted(new.iterdir())},
+    }
+
+
+def _write_card(new: Path, card: AnyCard) -> None:
+    write_json(new / CARD, card.model_dump(mode="json"))
+    write_text(new / "README.md", readme(card))
+    for name in card.sha256:  # safetensors makes files that only their owner can read
+        shutil.copymode(new / CARD, new / name)
 
 
 def _strategy(record: TrialRecord) -> Strategy:

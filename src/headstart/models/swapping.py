@@ -27,6 +27,29 @@ def replacing_folder(folder: Path, mark: str) -> Iterator[Path]:
         raise HeadstartError(
             f"{folder} exists and is no model folder, so it is not replaced. Move it away."
         )
+    with _beside(folder) as new:
+        yield new
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """The same for a folder that must not be there, or hold nothing: HeadstartError where it does.
+
+    Whatever lies in it is somebody's, also what the same command wrote before.
+    """
+    folder = Path(os.path.realpath(folder))
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        raise HeadstartError(
+            f"{folder} {what}, and nothing is overwritten. Name a new folder, or remove this one."
+        )
+    with _beside(folder) as new:
+        yield new
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder`, which takes its place when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(new, ignore_errors=True)

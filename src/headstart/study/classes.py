@@ -164,7 +164,7 @@ class Classes(Subject):
     def ask(self, model: Path) -> Predictions:
         """See `Subject.ask`."""
         positions = self.splits.test
-        scores = models.load(model).score(self.setting.data.store, positions)
+        scores = models.load_classifier(model).score(self.setting.data.store, positions)
         return Predictions(positions, self.dataset.labels[positions], scores)
 
 

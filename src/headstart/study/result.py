@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import HeadstartError
-from headstart.models import Model
+from headstart.models import DetectorModel, Model
 from headstart.models import load as load_model
 from headstart.report import terminal
 
@@ -48,7 +48,7 @@ class Result:
         """The page for people."""
         return self.folder / "report.html"
 
-    def model(self) -> Model:
+    def model(self) -> Model | DetectorModel:
         """The chosen model, ready to predict; HeadstartError where there is none."""
         return load_model(self.folder / "best")
 

@@ -17,11 +17,11 @@ from headstart.data.dataset import Indices
 from headstart.data.object_views import ObjectAugmentation, ObjectView, augmented, draw
 from headstart.data.objects import ObjectDataset, as_coco
 from headstart.data.store import default_memory_limit
+from headstart.detectors import detect, scaled_pixels
 from headstart.metrics import (
     Detections,
     Kind,
     Matches,
-    encode_masks,
     match,
     matched_precision,
     pseudo_values,
@@ -32,8 +32,6 @@ from headstart.seeds import seed_for
 from headstart.training.batches import Batch, Order
 
 STATISTICS_IMAGES = 32  # that BatchNorm statistics are estimated from
-LEAST_SCORE = 0.05  # of detections that are kept, as torchvision's detectors have it
-MASK_THRESHOLD = 0.5  # of a mask's probability
 
 
 @dataclass(frozen=True)
@@ -145,25 +143,11 @@ class ObjectDetection:
         """
         for start in range(0, len(self._statistics), self._order.batch):
             part = self._statistics[start : start + self._order.batch]
-            yield [self._pixels(self._data.image(int(position))) for position in part]
+            yield [scaled_pixels(self._data.image(int(p)), self._device) for p in part]
 
-    @torch.no_grad()
     def detect(self, model: nn.Module, position: int) -> Detections:
         """What the model finds in the image at `position`, in its own pixels."""
-        [found] = model([self._pixels(self._data.image(position))])
-        kept = found["scores"] >= LEAST_SCORE
-        part = {name: value[kept].cpu() for name, value in found.items() if len(value) == len(kept)}
-        return Detections(
-            boxes=part["boxes"].numpy().astype(np.float32),
-            scores=part["scores"].numpy().astype(np.float32),
-            labels=part["labels"].numpy() - 1,
-            masks=None
-            if self._data.kind != "masks"
-            else encode_masks((part["masks"][:, 0] >= MASK_THRESHOLD).numpy()),
-            keypoints=None
-            if self._data.kind != "keypoints"
-            else part["keypoints"].numpy().astype(np.float32),
-        )
+        return detect(model, self._data.image(position), self._data.kind, self._device)
 
     def _matches(self, found: Sequence[Detections]) -> Matches:
         return match(self._truth, found, self._data.kind)
@@ -176,12 +160,9 @@ class ObjectDetection:
         ):
             drawn = draw(self._seed, view, position)
             seen = augmented(self._data.view(position), drawn, self._data.views, swaps)
-            images.append(self._pixels(seen.image))
+            images.append(scaled_pixels(seen.image, self._device))
             targets.append(self._target(seen))
         return ObjectBatch(images, targets)
-
-    def _pixels(self, image: Tensor) -> Tensor:
-        return image.to(self._device).float() / 255
 
     def _target(self, view: ObjectView) -> dict[str, Tensor]:
         target = {"boxes": view.boxes, "labels": view.labels + 1}

@@ -7,6 +7,7 @@ from typing import Any
 
 from headstart.data.dataset import Indices
 from headstart.data.objects.dataset import ObjectDataset, Objects
+from headstart.data.objects.listing import KeypointScheme
 
 
 def as_coco(dataset: ObjectDataset, positions: Sequence[int] | Indices) -> dict[str, Any]:
@@ -27,11 +28,26 @@ def as_coco(dataset: ObjectDataset, positions: Sequence[int] | Indices) -> dict[
         for row in range(len(objects)):
             entry = {"id": len(annotations) + 1, "image_id": position, **_annotation(objects, row)}
             annotations.append(entry)
-    categories = [
-        {"id": label, "name": name, **_keypoints(dataset)}
-        for label, name in enumerate(dataset.classes, start=1)
-    ]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    swaps = tuple(dataset.swaps.tolist())
+    scheme = KeypointScheme(dataset.keypoint_names, dataset.skeleton, swaps)
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": categories(dataset.classes, scheme),
+    }
+
+
+def categories(classes: Sequence[str], scheme: KeypointScheme) -> list[dict[str, Any]]:
+    """COCO's list of classes, each with the keypoints; ids are labels + 1."""
+    points: dict[str, Any] = {}
+    if scheme.names:
+        points |= {
+            "keypoints": list(scheme.names),
+            "skeleton": [[a + 1, b + 1] for a, b in scheme.skeleton],
+        }
+        if scheme.swaps is not None:
+            points["swaps"] = list(scheme.swaps)
+    return [{"id": label, "name": name, **points} for label, name in enumerate(classes, start=1)]
 
 
 def _annotation(objects: Objects, row: int) -> dict[str, Any]:
@@ -50,13 +66,3 @@ def _annotation(objects: Objects, row: int) -> dict[str, Any]:
         entry["keypoints"] = [v for x, y, seen in points.tolist() for v in (x, y, int(seen))]
         entry["num_keypoints"] = int((points[:, 2] > 0).sum())
     return entry
-
-
-def _keypoints(dataset: ObjectDataset) -> dict[str, Any]:
-    if not dataset.keypoint_names:
-        return {}
-    return {
-        "keypoints": list(dataset.keypoint_names),
-        "skeleton": [[a + 1, b + 1] for a, b in dataset.skeleton],
-        "swaps": dataset.swaps.tolist(),
-    }
