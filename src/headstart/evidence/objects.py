@@ -59,6 +59,11 @@ class ObjectEvidence:
     training: Seen  # in one run: the mean over seeds
     in_all: Seen  # with what pretraining saw
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether it began with weights whose making is counted."""
+        return self.in_all != self.training
+
 
 def quality(truth: Truth, detections: Sequence[Detections], kind: Kind = "boxes") -> ObjectQuality:
     """The quality of `detections`, one an image in the order of the truth's images.
@@ -148,6 +153,21 @@ def gather_objects(
             )
         )
     return result
+
+
+def shown_and_rival(
+    arms: Sequence[ObjectEvidence], choice: str | None
+) -> tuple[ObjectEvidence, ObjectEvidence | None]:
+    """The arm whose errors are shown, and the one beside it.
+
+    The first is the `choice`, or where that left nothing the best arm; its rival the best of those
+    that began otherwise (pretrained or not), as that is what is asked, or else the best other one.
+    """
+    best = sorted(arms, key=lambda arm: -(arm.qualities[0].ap or 0.0))
+    shown = next((arm for arm in best if arm.strategy == choice), best[0])
+    others = [arm for arm in best if arm is not shown]
+    otherwise = [arm for arm in others if arm.pretrained != shown.pretrained]
+    return shown, next(iter([*otherwise, *others]), None)
 
 
 def _found(study: Path, key: str, positions: Sequence[int]) -> list[Detections] | None:
