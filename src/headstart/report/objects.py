@@ -206,7 +206,7 @@ def _uri(material: Material, file: str) -> str | None:
 
 
 def _beside(material: Material, found: Objects) -> Any:
-    """Published results with the ends of these runs: AP of keypoints where judged, else of boxes."""
+    """Published results with the ends of these runs: AP of keypoints if judged, else of boxes."""
     keypoints = found["kind"] == "keypoints"
     own = []
     for arm in material.arms:

@@ -146,23 +146,29 @@ def _said(
     """What happens to the gap, there and here."""
     said = []
     told = _gap(results[0], metric)
-    if len(told) > 1:
+    if told:
         (first, begin), (last, end) = told[0], told[-1]
+        later = f" and {_points(end)} at {last:g}{wording.TIMES}" if last > first else ""
         said.append(
-            f"There ({_network(results[0])}), pretrained less random was {_points(begin)} at "
-            f"{first:g}{wording.TIMES} and {_points(end)} at {last:g}{wording.TIMES}."
+            f"There ({_network(results[0])}), pretrained less random was {_points(begin)} points "
+            f"at {first:g}{wording.TIMES}{later}."
         )
-    for times, gap in gaps:
-        there = _between(told, times)
-        beside = f"; there it was about {_points(there)}" if there is not None else ""
-        said.append(f"Here it is {_points(gap)} at {times:.2g}{wording.TIMES}{beside}.")
+    if gaps:
+        said.append(f"Here it is {wording.listed([_here(one, told) for one in gaps])}.")
     if own and not gaps:
         said.append("No two of these runs, one random and one pretrained, are equally long.")
     return said
 
 
 def _points(difference: float) -> str:
-    return f"{wording.points(difference / 100)} points"
+    return wording.points(difference / 100)
+
+
+def _here(gap: tuple[float, float], told: Sequence[tuple[float, float]]) -> str:
+    times, difference = gap
+    there = _between(told, times)
+    beside = "" if there is None else f" (there about {_points(there)})"
+    return f"{_points(difference)} points at {times:.2g}{wording.TIMES}{beside}"
 
 
 def _between(told: Sequence[tuple[float, float]], times: float) -> float | None:

@@ -21,7 +21,7 @@ DASH = 7  # pixels of line, and as many of gap
 STRIPE = 5  # pixels
 FILL = 0.42  # of a mask's colour
 RIM = 2  # pixels around a mask
-TEXT = 13  # pixels
+TEXT = 16  # pixels
 MOST_COVERED = 0.3  # of another object, by a text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,11 @@ import altair as alt
 from markupsafe import Markup
 
 from headstart.report.charts.drawing import (
+    COLOUR,
+    FILL,
     INK,
     MUTED,
+    SHAPE,
     WIDE,
     Layer,
     Row,
@@ -20,11 +24,12 @@ from headstart.report.charts.drawing import (
     styled,
     texts,
 )
-from headstart.report.charts.scales import Scale, Size, axis, linear_ticks, log_ticks, spread
+from headstart.report.charts.scales import Scale, Size, axis, linear_ticks, spread
 from headstart.report.palette import Look
 from headstart.report.wording import MINUS, TIMES
 
 LINE = 17  # pixels between names
+APART = 34  # pixels between ticks
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,18 @@ def over_length(
     if not held:
         return None
     wide = shape == WIDE
-    size = Size(920, 360, right=230, font=13) if wide else Size(350, 280, left=40, font=11)
+    key = LINE * sum(bool(one.points) for one in series)  # above the plot of a phone
+    size = (
+        Size(920, 360, right=230, font=13)
+        if wide
+        else Size(350, 270 + key, left=40, top=14 + key, font=11)
+    )
     across = [times for times, _ in held]
     x = Scale(min(across) / 1.15, max(across) * 1.15, size.plot_width, log=True)
     heights = [height for _, height in held] + ([0.0] if signed else [])
     room = max(0.08 * (max(heights) - min(heights)), 0.5)
     y = Scale(min(heights) - room, max(heights) + room, size.plot_height, downward=True)
-    marks = [(t, f"{t:g}{TIMES}") for t in log_ticks(x.low, x.high, 8 if wide else 5)]
+    marks = [(t, f"{t:g}{TIMES}") for t in _ticks(x)]
     up = linear_ticks(y.low, y.high, round(y.pixels / 50))
     at = {
         "x": alt.X("x:Q", scale=x.vega(), axis=axis("length of training", marks)),
@@ -68,9 +78,20 @@ def over_length(
         points([row for row in rows if not row["own"]], at, size=40),
         points([row for row in rows if row["own"]], at, size=110),
     ]
-    if wide:
-        layers.append(_names(series, x, y, at))
+    layers += _names(series, x, y, at, beside=wide)
     return draw(layers, size, title)
+
+
+def _ticks(x: Scale) -> list[float]:
+    """Round multiples, as many as there is room for, those that say most first."""
+    decades = range(math.floor(math.log10(x.low)), math.ceil(math.log10(x.high)) + 1)
+    kept: list[float] = []
+    for digits in ((1,), (2, 5), (3, 4, 6, 8), (7, 9)):
+        for tick in (float(f"{d}e{p}") for p in decades for d in digits):
+            inside = x.low <= tick <= x.high
+            if inside and all(abs(x.pixel(tick) - x.pixel(other)) >= APART for other in kept):
+                kept.append(tick)
+    return sorted(kept)
 
 
 def _said(points_of_ap: float, signed: bool) -> str:
@@ -91,14 +112,24 @@ def _zero(x: Scale, at: Row) -> Layer:
     return Layer([{"x": x.low, "right": x.high, "y": 0}], chart.encode(**at, x2="right:Q"))
 
 
-def _names(series: Sequence[Series], x: Scale, y: Scale, at: Row) -> Layer:
-    """The name of each series to the right of its last point."""
+def _names(series: Sequence[Series], x: Scale, y: Scale, at: Row, *, beside: bool) -> list[Layer]:
+    """Each series' mark and name: `beside` its last point, or one above the other on top."""
     named = [one for one in series if one.points]
-    ends = [max(one.points)[1] for one in named]
-    places = spread([y.pixel(end) for end in ends], LINE, 0, y.pixels)
+    if beside:
+        ends = [y.pixel(max(one.points)[1]) for one in named]
+        left, places = x.pixels + 14, spread(ends, LINE, 0, y.pixels)
+    else:
+        left, places = 0.0, [-LINE * (len(named) - row) for row in range(len(named))]
     rows = [
-        {"x": x.value(x.pixels + 10), "y": y.value(place), "text": one.name}
-        | {"colour": INK if one.own else MUTED}
+        styled(one.look, x=x.value(left), y=y.value(place), name=one.name)
+        | {"colour": one.colour, "fill": one.colour, "own": one.own}
         for one, place in zip(named, places, strict=True)
     ]
-    return texts(rows, at)
+    said = [
+        {"x": x.value(x.pixel(row["x"]) + 11), "y": row["y"], "text": row["name"]}
+        | {"colour": INK if row["own"] else MUTED}
+        for row in rows
+    ]
+    marks = alt.Chart().mark_point(size=45, opacity=1)
+    marked = marks.encode(**at, color=COLOUR, fill=FILL, shape=SHAPE)
+    return [Layer(rows, marked), texts(said, at)]
