@@ -10,7 +10,7 @@ from headstart.metrics.detections import (
     write_detections,
 )
 from headstart.metrics.images import matched_precision, pseudo_values
-from headstart.metrics.matching import Matches, match
+from headstart.metrics.matching import Matches, match, overlaps_of
 from headstart.metrics.names import METRIC_OF, MetricName
 from headstart.metrics.precision import AveragePrecision, average_precision
 from headstart.metrics.truth import Kind
@@ -29,6 +29,7 @@ __all__ = [
     "encode_masks",
     "match",
     "matched_precision",
+    "overlaps_of",
     "pseudo_values",
     "read_detections",
     "write_detections",

@@ -114,7 +114,7 @@ def _match_class(
         ignored = crowd | np.array([a.get("num_keypoints") == 0 for a in here], dtype=np.bool_)
         to_find[position] = np.count_nonzero(~ignored)
         if len(rows):
-            overlaps = _overlaps(found, rows, here, image, kind, sigmas)
+            overlaps = overlaps_of(found, rows, here, image, kind, sigmas)
             right, neither = _assign(_Here(overlaps, crowd, ignored), thresholds)
             scores.append(found.scores[rows].astype(np.float64))
             images.append(np.full(len(rows), position))
@@ -155,7 +155,7 @@ def _assign(here: _Here, thresholds: Floats) -> tuple[Flags, Flags]:
     return true, passed
 
 
-def _overlaps(
+def overlaps_of(
     found: Detections,
     rows: Ints,
     objects: Sequence[Mapping[str, Any]],
@@ -163,7 +163,12 @@ def _overlaps(
     kind: Kind,
     sigmas: tuple[float, ...],
 ) -> Floats:
-    """[rows, objects]: IoU, over a crowd the share of the detection inside it; or similarity."""
+    """How the detections at `rows` and `objects` (of `annotations_of`) of one image overlap.
+
+    [rows, objects] in 0..1: IoU, over a crowd the share of the detection inside it; or object
+    keypoint similarity, by the `sigmas` of the objects' category. Raises ValueError where the
+    detections have no `kind`.
+    """
     if not objects:
         return np.zeros((len(rows), 0))
     if kind == "keypoints" and found.keypoints is not None:

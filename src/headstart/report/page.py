@@ -10,6 +10,7 @@ from headstart import records
 from headstart.report import (
     figures,
     inspection,
+    objects,
     palette,
     probe,
     sizes,
@@ -80,6 +81,7 @@ def _context(material: Material) -> dict[str, Any]:
         "reach": max([1e-9] + [abs(p[end]) for p in answer["verdict"]["pairs"] for end in ENDS]),
         "curves": figures.curves(material),
         "costs": figures.cost(material),
+        **objects.view(material),
         **_transplants(material),
         **probe.view(answer.get("probe"), told),
         **sizes.view(answer.get("sizes"), [arm["strategy"] for arm in material.arms]),

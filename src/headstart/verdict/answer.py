@@ -15,6 +15,7 @@ from headstart.evidence.sizes import Sizes
 from headstart.evidence.statistics import Estimate
 from headstart.evidence.transplants import Transplants
 from headstart.evidence.tuning import Tuning
+from headstart.verdict.answer_objects import ObjectsAnswer
 from headstart.verdict.answer_outlook import OutlookAnswer, outlook_answer
 from headstart.verdict.answer_parts import Cost, Interval, Open, Strict
 from headstart.verdict.answer_probe import ProbeAnswer, probe_answer
@@ -153,6 +154,7 @@ class StudyAnswer(Open):
     outlook: OutlookAnswer | None = None  # null without both scratch and a pretrained arm
     sizes: SizesAnswer | None = None  # null unless asked for
     tuning: TuningAnswer | None = None  # null unless asked for
+    objects: ObjectsAnswer | None = None  # null unless objects are found in the images
     seconds: StudySeconds | None = None
     model: Literal["best"] | None
     versions: dict[str, str]
@@ -181,6 +183,7 @@ def answer(
     sizes: Sizes | None = None,
     tuning: Tuning | None = None,
     rules: Mapping[str, Reason] | None = None,
+    objects: ObjectsAnswer | None = None,
     seconds: StudySeconds | None = None,
     arm_seconds: Mapping[str, Seconds] | None = None,
 ) -> StudyAnswer:
@@ -188,7 +191,7 @@ def answer(
 
     `stages` are the names of the network's stages, which the transplants' cuts are told by; `order`
     is that in which the probe profile puts the arms. `rules` are by name, `arm_seconds` by
-    strategy.
+    strategy. `objects` comes from `objects_answer`.
 
     `question` and `profile` may hold more than their models name. A field of the wrong type, and
     a number that is none, raise `pydantic.ValidationError`.
@@ -210,6 +213,7 @@ def answer(
         outlook=outlook_answer(outlook, question["delta"]) if outlook else None,
         sizes=sizes_answer(sizes) if sizes else None,
         tuning=tuning_answer(tuning, delta=question["delta"]) if tuning else None,
+        objects=objects,
         seconds=seconds,
         model=model,
         versions=dict(versions),

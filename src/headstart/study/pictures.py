@@ -1,0 +1,147 @@
+"""Pictures of the images that an arm does worst on: what is there, and what was found."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from headstart.data.objects import ObjectDataset
+from headstart.data.objects.dataset import Objects
+from headstart.evidence.object_errors import ImageErrors
+from headstart.evidence.objects import ObjectEvidence, shown_and_rival
+from headstart.metrics import Detections, Kind, decode_masks
+from headstart.records import replacing
+from headstart.study.marking import Colour, Mark, Point, marked
+from headstart.verdict.answer_objects import FoundAnswer, PictureAnswer
+from headstart.verdict.wording_objects import caption
+
+SHOWN_IMAGES = 12
+QUALITY = 80  # of JPEG
+PLAIN: Colour = (255, 255, 255)
+RIGHT: Colour = (92, 205, 255)
+WRONG: Colour = (255, 140, 66)
+_WORDS: dict[str, str] = {
+    "background": "nothing there",
+    "classification": "wrong class",
+    "localization": "badly placed",
+    "both": "badly placed, wrong class",
+    "duplicate": "twice",
+}
+
+
+def draw_worst(
+    folder: Path,
+    dataset: ObjectDataset,
+    arms: Sequence[ObjectEvidence],
+    *,
+    choice: str | None,
+    most: int = SHOWN_IMAGES,
+) -> list[PictureAnswer]:
+    """Draw the validation images that the shown arm does worst on, and its rival's answer to them.
+
+    For an image at position INDEX of the data set, ``thumbnails/objects-INDEX-truth.jpg`` in the
+    study's `folder` shows its objects, ``objects-INDEX-0.jpg`` what the shown arm found (by
+    `shown_and_rival`), ``objects-INDEX-1.jpg`` what the rival did, each with its longer side at
+    about 480 pixels. Detections below an arm's score threshold are not drawn. Pictures of before
+    are removed.
+    """
+    thumbnails = folder / "thumbnails"
+    for stale in thumbnails.glob("objects-*.jpg"):
+        stale.unlink()
+    if not arms:
+        return []
+    shown, rival = shown_and_rival(arms, choice)
+    beside = [shown] if rival is None else [shown, rival]
+    return [_picture(folder, dataset, beside, image) for image in shown.errors.worst_images(most)]
+
+
+def _picture(
+    folder: Path, dataset: ObjectDataset, arms: Sequence[ObjectEvidence], image: ImageErrors
+) -> PictureAnswer:
+    pixels = dataset.source.read(image.image)
+    kind = arms[0].qualities[0].kind
+    stem = f"thumbnails/objects-{image.image}"
+    _save(folder / f"{stem}-truth.jpg", marked(pixels, _truth(dataset, image, kind)))
+    found = []
+    for number, arm in enumerate(arms):
+        theirs = arm.errors.images[image.row]
+        _save(folder / f"{stem}-{number}.jpg", marked(pixels, _found(dataset, arm, theirs, kind)))
+        said = caption(theirs, dataset.classes)
+        found.append(FoundAnswer(strategy=arm.strategy, file=f"{stem}-{number}.jpg", caption=said))
+    return PictureAnswer(
+        image=dataset.ids[image.image],
+        index=image.image,
+        objects=sum(image.objects),
+        truth=f"{stem}-truth.jpg",
+        found=found,
+    )
+
+
+def _save(path: Path, image: Image.Image) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def _truth(dataset: ObjectDataset, image: ImageErrors, kind: Kind) -> list[Mark]:
+    """What is there; what the shown arm missed is named, and drawn last."""
+    objects = dataset.objects[image.image]
+    missed = {f.object for f in image.findings if f.kind == "missed"}
+    marks = []
+    for row in sorted(range(len(objects)), key=lambda row: row in missed):
+        words = [_name(dataset, int(objects.labels[row])), "missed" if row in missed else ""]
+        text = "crowd" if objects.crowd[row] else ": ".join(word for word in words if word)
+        colour = WRONG if row in missed else PLAIN
+        marks.append(_mark(dataset, image, objects, row, kind, text, colour, solid=True))
+    return marks
+
+
+def _found(
+    dataset: ObjectDataset, arm: ObjectEvidence, image: ImageErrors, kind: Kind
+) -> list[Mark]:
+    """What an arm found, errors named and drawn last."""
+    found = arm.detections[image.row]
+    wrong = {f.found: _WORDS[f.kind] for f in image.findings if f.found is not None}
+    marks = []
+    for row in (*image.right, *wrong):
+        name, score = _name(dataset, int(found.labels[row])), f"{found.scores[row]:.2f}"
+        text = f"{name} {score}".strip() + (f": {wrong[row]}" if row in wrong else "")
+        colour = WRONG if row in wrong else RIGHT
+        marks.append(_mark(dataset, image, found, row, kind, text, colour, solid=False))
+    return marks
+
+
+def _name(dataset: ObjectDataset, label: int) -> str:
+    """Of a class; where there is but one, nothing."""
+    return dataset.classes[label] if len(dataset.classes) > 1 else ""
+
+
+def _mark(
+    dataset: ObjectDataset,
+    image: ImageErrors,
+    held: Objects | Detections,
+    row: int,
+    kind: Kind,
+    text: str,
+    colour: Colour,
+    *,
+    solid: bool,
+) -> Mark:
+    """One object as it is there (`solid`), or as it was found."""
+    x0, y0, x1, y1 = held.boxes[row].tolist()
+    mask = None
+    if kind == "masks" and held.masks is not None:
+        height, width = dataset.sizes[image.image].tolist()
+        mask = decode_masks([held.masks[row]], height, width)[0]
+    points: list[Point | None] = []
+    if kind == "keypoints" and held.keypoints is not None:
+        # The third number is visibility in the truth, and a score in a detection.
+        points = [
+            (x, y) if third or not solid else None for x, y, third in held.keypoints[row].tolist()
+        ]
+    joined = dataset.skeleton if points else ()
+    return Mark((x0, y0, x1, y1), text, colour, solid, mask, points, joined)

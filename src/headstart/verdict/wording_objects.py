@@ -1,0 +1,50 @@
+"""What an arm got wrong in an image, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from headstart.evidence.object_errors import ErrorKind, Finding, ImageErrors
+
+_SAID: dict[ErrorKind, str] = {
+    "missed": "missed",
+    "localization": "badly placed",
+    "classification": "called {called}",
+    "both": "badly placed and called {called}",
+    "duplicate": "found twice",
+    "background": "found where nothing is",
+}
+
+
+def caption(image: ImageErrors, classes: Sequence[str]) -> str:
+    """ "platelet: 3 of 7 missed, 1 badly placed; cell: 2 found twice"."""
+    objects = sum(image.objects)
+    if not image.findings:
+        found = f"{objects} of {objects} found" if objects else "nothing there, nothing found"
+        return f"nothing wrong: {found}"
+    said = []
+    for label, name in enumerate(classes):
+        mine = [finding for finding in image.findings if _class_of(finding) == label]
+        if mine:
+            said.append(f"{name}: {_faults(mine, image.objects[label], classes)}")
+    return "; ".join(said)
+
+
+def _class_of(finding: Finding) -> int | None:
+    """The class of the object, or where nothing is, the one that was said to be there."""
+    return finding.called if finding.label is None else finding.label
+
+
+def _faults(findings: Sequence[Finding], objects: int, classes: Sequence[str]) -> str:
+    counts: Counter[str] = Counter()
+    for kind, said in _SAID.items():
+        for finding in findings:
+            if finding.kind == kind:
+                called = "" if finding.called is None else classes[finding.called]
+                counts[said.replace("{called}", called)] += 1
+    missed = _SAID["missed"]
+    return ", ".join(
+        f"{number} of {objects} {said}" if said == missed else f"{number} {said}"
+        for said, number in counts.items()
+    )
