@@ -28,6 +28,7 @@ Data = str | Path
 def compare(
     data: Data,
     *,
+    task: str | None = None,
     backbone: str = "efficientnet_lite0",
     weights: str | Path = "pretrained",
     strategies: Sequence[str] | None = None,
@@ -41,6 +42,10 @@ def compare(
     race: bool | None = None,
     sizes: str | Sequence[str | float] | None = None,
     tuning_study: bool = False,
+    detector: str | None = None,
+    normalization: str | None = None,
+    cascade: bool = False,
+    allow_small_batches: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
     listener: Listener | None = None,
@@ -49,15 +54,20 @@ def compare(
 
     Args:
         data: a folder, a manifest (CSV or Parquet), ``digits``, ``shapes``, ``torchvision:NAME``
-            or ``hf:NAME``.
+            or ``hf:NAME``; for objects a folder of annotated images (see
+            `headstart.data.objects.open_objects`) or ``shapes``.
+        task: ``"classes"``, ``"boxes"``, ``"masks"`` or ``"keypoints"``; by default what the
+            annotations are, and classes where there are none of objects.
         backbone: ``efficientnet_lite0``, ``timm/NAME`` or ``torchvision/NAME``.
         weights: what "pretrained" means: the published weights, or a local file.
-        strategies: names (see `headstart.strategies.NAMES`) or YAML files of your own.
+        strategies: names (see `headstart.strategies.NAMES`, for objects `OBJECT_NAMES`) or YAML
+            files of your own.
         budget: wall clock for everything: ``"10m"``, or seconds. Ten minutes where neither
             `budget` nor `steps` is given.
         steps: fine-tuning steps instead of a budget; scratch takes at least 3 x as many.
         seeds: repetitions of every arm with something random in it.
-        image_size: pixels; by default the network's own, less for small images.
+        image_size: pixels; by default the network's own, less for small images. Of objects the
+            shorter side.
         batch_size: images a step.
         schedule: ``"trapezoid"`` or ``"fixed-tail"`` (He et al. 2018).
         delta: differences in accuracy below it do not matter to you.
@@ -67,6 +77,12 @@ def compare(
             subsets too, for accuracy over labelled images and the numbers at which arms break even.
         tuning_study: run fine-tune's chosen rate factor from scratch too, and the default one in
             every arm that learns, and show what tuning was worth (He et al. 2018, section 5.2).
+        detector: for objects ``"faster-rcnn"``, ``"mask-rcnn"``, ``"keypoint-rcnn"``,
+            ``"retinanet"`` or ``"fcos"``; by default the R-CNN of the task.
+        normalization: of the whole detector, ``"group"``, ``"batch"``, ``"sync-batch"``,
+            ``"frozen-batch"`` or ``"none"``; by default what the weights were learned with.
+        cascade: three box heads, one behind the other (Cascade R-CNN).
+        allow_small_batches: let BatchNorm learn from batches of fewer than 16 images.
         seed: of the splits and of everything that is drawn.
         out: the study's folder; the same call with the same folder continues it.
         listener: told what happens meanwhile.
@@ -82,6 +98,7 @@ def compare(
         seconds = 600.0
     asked = question_from(
         data=str(data),
+        task=task,
         backbone=backbone,
         weights=str(weights),
         strategies=None if strategies is None else list(strategies),
@@ -95,6 +112,10 @@ def compare(
         race=race,
         sizes=None if sizes is None else parse_sizes(sizes),
         tuning_study=tuning_study,
+        detector=detector,
+        normalization=normalization,
+        cascade=cascade,
+        allow_small_batches=allow_small_batches,
         seed=seed,
     )
     return conduct(asked, default_out(data) if out is None else Path(out), listener)

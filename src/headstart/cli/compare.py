@@ -10,13 +10,17 @@ import typer
 from rich.console import Console
 
 from headstart.cli.options import (
+    AllowSmallBatches,
     Backbone,
     BatchSize,
     Budget,
+    Cascade,
     Data,
     Delta,
+    DetectorOption,
     ImageSize,
     Json,
+    NormalizationOption,
     Out,
     Race,
     Schedule,
@@ -26,29 +30,39 @@ from headstart.cli.options import (
     Sizes,
     Steps,
     Strategies,
+    Task,
+    TaskOption,
     TuningStudy,
     Weights,
     app,
     words,
 )
 
-DEMO_BUDGET = "150s"
-DEMO_SIZE = 64
+DEMOS: dict[str, dict[str, Any]] = {
+    "classes": {"data": "digits", "budget": "150s", "seeds": 1, "image_size": 64},
+    "masks": {"data": "shapes", "budget": "420s", "seeds": 1, "image_size": 96},
+}
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The study's folder.")] = Path("headstart-demo"),
+    task: Annotated[
+        Task, typer.Option("--task", help="classes: digits; boxes or masks: drawn shapes.")
+    ] = Task.classes,
+    out: Annotated[Path | None, typer.Option(help="The study's folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The main job on embedded images (handwritten digits), in about four minutes."""
-    options: dict[str, Any] = {"budget": DEMO_BUDGET, "seeds": 1, "image_size": DEMO_SIZE}
-    _ask("compare", "digits", {**options, "out": out}, as_json)
+    """The main job on embedded images: digits in about four minutes, drawn shapes in nine."""
+    options = DEMOS.get(task, DEMOS["masks"])
+    name = "headstart-demo" if task == Task.classes else f"headstart-demo-{task}"
+    chosen = {**options, "task": str(task), "out": out or Path(name)}
+    _ask("compare", chosen.pop("data"), chosen, as_json)
 
 
 @app.command()
 def compare(
     data: Data,
+    task: TaskOption = None,
     backbone: Backbone = "efficientnet_lite0",
     weights: Weights = "pretrained",
     strategies: Strategies = None,
@@ -62,12 +76,17 @@ def compare(
     race: Race = None,
     sizes: Sizes = None,
     tuning_study: TuningStudy = False,
+    detector: DetectorOption = None,
+    normalization: NormalizationOption = None,
+    cascade: Cascade = False,
+    allow_small_batches: AllowSmallBatches = False,
     seed: Seed = 0,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Train the ways there are, compare them fairly, say which to use, hand over the model."""
     options = {
+        "task": task and str(task),
         "backbone": backbone,
         "weights": weights,
         "strategies": None if strategies is None else words(strategies, "--strategies"),
@@ -81,6 +100,10 @@ def compare(
         "race": race,
         "sizes": sizes,
         "tuning_study": tuning_study,
+        "detector": detector and str(detector),
+        "normalization": normalization and str(normalization),
+        "cascade": cascade,
+        "allow_small_batches": allow_small_batches,
         "seed": seed,
         "out": out,
     }

@@ -27,10 +27,61 @@ class Schedule(StrEnum):
     fixed_tail = "fixed-tail"
 
 
+class Task(StrEnum):
+    """What is learned."""
+
+    classes = "classes"
+    boxes = "boxes"
+    masks = "masks"
+    keypoints = "keypoints"
+
+
+class Detector(StrEnum):
+    """Families of detectors."""
+
+    faster_rcnn = "faster-rcnn"
+    mask_rcnn = "mask-rcnn"
+    keypoint_rcnn = "keypoint-rcnn"
+    retinanet = "retinanet"
+    fcos = "fcos"
+
+
+class Normalization(StrEnum):
+    """Of a whole detector."""
+
+    group = "group"
+    batch = "batch"
+    sync_batch = "sync-batch"
+    frozen_batch = "frozen-batch"
+    none = "none"
+
+
 Data = Annotated[
     str,
     typer.Argument(
         help="A folder, a manifest (CSV, Parquet), digits, shapes, torchvision:NAME or hf:NAME."
+    ),
+]
+TaskOption = Annotated[
+    Task | None,
+    typer.Option("--task", help="What is learned. Default: found from the annotations."),
+]
+DetectorOption = Annotated[
+    Detector | None,
+    typer.Option("--detector", help="Of objects. Default: the R-CNN of the task."),
+]
+NormalizationOption = Annotated[
+    Normalization | None,
+    typer.Option(
+        "--normalization",
+        help="Of the whole detector. Default: what the weights were learned with.",
+    ),
+]
+Cascade = Annotated[bool, typer.Option("--cascade", help="Three box heads, one behind the other.")]
+AllowSmallBatches = Annotated[
+    bool,
+    typer.Option(
+        "--allow-small-batches", help="Let a detector's BatchNorm learn from under 16 images."
     ),
 ]
 Backbone = Annotated[str, typer.Option(help="efficientnet_lite0, timm/NAME or torchvision/NAME.")]

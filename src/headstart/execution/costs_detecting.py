@@ -8,7 +8,14 @@ from pathlib import Path
 
 import torch
 
-from headstart.execution.costs import JUDGING, LOOKING, LOOKING_SIZE, Costs, least_seconds, time_update
+from headstart.execution.costs import (
+    JUDGING,
+    LOOKING,
+    LOOKING_SIZE,
+    Costs,
+    least_seconds,
+    time_update,
+)
 from headstart.execution.detecting import DetectionSetting
 from headstart.execution.trial import Trial, recipe
 from headstart.strategies import Strategy, defaults

@@ -37,7 +37,7 @@ def named_for_objects(name: str, stages: Sequence[str]) -> Strategy:
     phase = (pretrained | drawn).get(name)
     if phase is None:
         raise HeadstartError(
-            f"Unknown strategy '{name}' for objects. Named ones: {', '.join(OBJECT_NAMES)}; or give "
-            "a YAML file."
+            f"Unknown strategy '{name}' for objects. Named ones: {', '.join(OBJECT_NAMES)}; "
+            "or give a YAML file."
         )
     return Strategy(name=name, start=start, head="new", batchnorm="live", phases=(phase,))

@@ -27,7 +27,7 @@ from headstart.features.engine_choice import EngineChoice, choose_engine
 from headstart.metrics import MetricName
 from headstart.records import Predictions, TrialRecord, read_predictions, replacing
 from headstart.strategies import NAMES, Strategy, choose, defaults
-from headstart.study.question import Question
+from headstart.study.question import Question, TaskName
 from headstart.study.subject import Subject, extension_limit
 from headstart.tasks import Data
 
@@ -41,7 +41,16 @@ class Classes(Subject):
 
     setting: ClassificationSetting
     times_torch: float = 1.0  # rate of the engine
-    metric: MetricName = "accuracy"
+
+    @property
+    def metric(self) -> MetricName:
+        """See `Subject.metric`."""
+        return "accuracy"
+
+    @property
+    def task(self) -> TaskName:
+        """See `Subject.task`."""
+        return "classes"
 
     @property
     def dataset(self) -> Dataset:
@@ -128,10 +137,11 @@ class Classes(Subject):
         """See `Subject.described`: nothing."""
         return {}
 
-    def write_pictures(
-        self, folder: Path, arms: Sequence[ArmEvidence], chosen: ArmEvidence
-    ) -> None:
-        """See `Subject.write_pictures`: those that it is most confidently wrong on."""
+    def show(self, folder: Path, arms: Sequence[ArmEvidence], choice: str | None) -> None:
+        """See `Subject.show`: those that it is most confidently wrong on."""
+        chosen = next((arm for arm in arms if arm.strategy == choice), None)
+        if chosen is None:
+            return
         predictions = read_predictions(folder / "trials" / chosen.trials[0])
         if predictions is None:
             return

@@ -10,11 +10,12 @@ import numpy as np
 
 from headstart.backbones import load
 from headstart.data import Dataset, Splits, make_splits, open_dataset
-from headstart.data.objects import ObjectDataset, is_annotated, make_object_splits, open_objects
+from headstart.data.objects import ObjectDataset, make_object_splits
 from headstart.errors import HeadstartError
 from headstart.execution import fabric, versions
 from headstart.report import inspection
 from headstart.study.listener import Listener
+from headstart.study.opening import find_objects
 from headstart.study.profile import measure, network_for_looking, profile
 from headstart.study.profile_objects import as_images, profile_of_objects
 from headstart.verdict.answer import SCHEMA
@@ -78,8 +79,8 @@ def inspect(
 def _opened(data: str, seed: int) -> tuple[ObjectDataset | None, Dataset, Splits]:
     """The images and, where they are annotated, the objects in them."""
     try:
-        if is_annotated(data):
-            annotated = open_objects(data)
+        annotated = find_objects(data, None, seed)
+        if annotated is not None:
             return annotated, as_images(annotated), make_object_splits(annotated, seed=seed)
     except HeadstartError as error:
         try:

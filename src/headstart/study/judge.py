@@ -76,9 +76,9 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         seed=study.asked.seed,
     )
     _write_validation(study)
+    objects = study.subject.show(study.folder, arms, verdict.choice)
     tests: dict[str, Estimate] = {}
     if chosen is not None:
-        study.subject.write_pictures(study.folder, arms, chosen)
         complete = all(arm.state != "unfinished" for arm in arms)
         if complete:
             put_on_record(study, arms, verdict, ahead)
@@ -106,6 +106,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         if study.asked.tuning_study
         else None,
         rules=_rules(study, arms, verdict, probe),
+        objects=objects,
         seconds=seconds_of_study(study, seconds),
         arm_seconds=seconds,
     )
@@ -147,6 +148,7 @@ def _question(study: Study) -> dict[str, Any]:
         "data": asked.data,
         "backbone": asked.backbone,
         "weights": asked.weights,
+        "task": study.subject.task,
         "strategies": [arm.strategy.name for arm in resolved.arms],
         "budget_seconds": asked.budget_seconds,
         "steps": asked.steps,

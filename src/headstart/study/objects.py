@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,24 @@ from headstart.backbones import Chain, load
 from headstart.data import Dataset, Splits
 from headstart.data.dataset import Indices
 from headstart.data.object_views import ObjectAugmentation
-from headstart.data.objects import ObjectDataset, make_object_splits
+from headstart.data.objects import ObjectDataset, as_coco, make_object_splits
+from headstart.data.objects.dataset import counts
+from headstart.data.objects.listing import KeypointScheme
 from headstart.detectors import DetectorSpecification, Family, Normalization
 from headstart.detectors.normalization import has_batchnorm, is_norm
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import ArmEvidence
+from headstart.evidence.objects import gather_objects
 from headstart.execution import Costs, DetectionSetting, fabric, measure_detection_costs
-from headstart.metrics import METRIC_OF, Kind, MetricName
+from headstart.metrics import METRIC_OF, Kind, MetricName, match, pseudo_values
 from headstart.records import ImageValues, TrialRecord
 from headstart.strategies import OBJECT_NAMES, Strategy, choose, defaults, named_for_objects
+from headstart.study.pictures import draw_worst
 from headstart.study.profile_objects import as_images, profile_of_objects
 from headstart.study.question import Question
 from headstart.study.subject import Subject, extension_limit
 from headstart.tasks.objects import ObjectData
+from headstart.verdict.answer_objects import ObjectsAnswer, objects_answer
 
 LONGEST = 1333 / 800  # bound of the longer side as a multiple of the shorter (He et al. 2018)
 OWN_FAMILY: dict[Kind, Family] = {
@@ -44,9 +49,14 @@ class Objects(Subject):
     setting: DetectionSetting
 
     @property
-    def metric(self) -> MetricName:  # type: ignore[override]
+    def metric(self) -> MetricName:
         """See `Subject.metric`."""
-        return METRIC_OF[self.setting.data.kind]
+        return METRIC_OF[self.task]
+
+    @property
+    def task(self) -> Kind:
+        """See `Subject.task`."""
+        return self.setting.data.kind
 
     @property
     def dataset(self) -> ObjectDataset:
@@ -111,6 +121,57 @@ class Objects(Subject):
     def described(self) -> dict[str, Any]:
         """See `Subject.described`."""
         return profile_of_objects(self.dataset)
+
+    def show(
+        self, folder: Path, arms: Sequence[ArmEvidence], choice: str | None
+    ) -> ObjectsAnswer | None:
+        """See `Subject.show`."""
+        data, validation = self.dataset, self.splits.validation
+        instances = counts(data.objects, len(data.classes)).sum(axis=1)
+        mean = float(instances[self.setting.training].mean())
+        truth = as_coco(data, validation)
+        found = gather_objects(folder, arms, truth, self.task, instances_mean=mean)
+        return objects_answer(
+            found,
+            choice=choice,
+            training_images=len(self.setting.training),
+            instances_mean=mean,
+            ids={int(position): data.ids[position] for position in validation},
+            pictures=draw_worst(folder, data, found, choice=choice),
+        )
+
+    def save_model(
+        self,
+        record: TrialRecord,
+        folder: Path,
+        *,
+        root: Path,
+        metrics: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        """See `Subject.save_model`."""
+        data = self.dataset
+        swaps = tuple(data.swaps.tolist())
+        models.save_detector(
+            folder,
+            study=root,
+            record=record,
+            reference=self.setting.reference,
+            task=self.task,
+            classes=data.classes,
+            keypoints=KeypointScheme(data.keypoint_names, data.skeleton, swaps),
+            metrics=metrics,
+            provenance=provenance,
+        )
+
+    def ask(self, model: Path) -> ImageValues:
+        """See `Subject.ask`: what each test image adds to the average precision."""
+        positions = self.splits.test
+        asked = models.load_detector(model)
+        asked.detector.to(self.setting.fabric.device)
+        found = asked.detect(self.setting.data, positions)
+        matches = match(as_coco(self.dataset, positions), found, self.task)
+        return ImageValues(positions, pseudo_values(matches))
 
 
 def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Objects:

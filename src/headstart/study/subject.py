@@ -16,7 +16,8 @@ from headstart.execution import Costs, Setting
 from headstart.metrics import MetricName
 from headstart.records import ImageValues, Predictions, TrialRecord
 from headstart.strategies import Strategy
-from headstart.study.question import Question
+from headstart.study.question import Question, TaskName
+from headstart.verdict.answer_objects import ObjectsAnswer
 
 WITHOUT_BUDGET = 2.0  # x its steps that a rising scratch arm may take when only --steps is given
 WITH_BUDGET = 4.0  # x its steps while the budget lasts
@@ -26,7 +27,16 @@ class Subject(ABC):
     """The labelled images with the setting of their trials; subclasses know the labels."""
 
     setting: Setting
-    metric: MetricName
+
+    @property
+    @abstractmethod
+    def metric(self) -> MetricName:
+        """What arms are judged by."""
+
+    @property
+    @abstractmethod
+    def task(self) -> TaskName:
+        """What is learned."""
 
     @property
     @abstractmethod
@@ -87,10 +97,13 @@ class Subject(ABC):
         """What `profile` in study.json has of labels that are more than one a picture."""
 
     @abstractmethod
-    def write_pictures(
-        self, folder: Path, arms: Sequence[ArmEvidence], chosen: ArmEvidence
-    ) -> None:
-        """Small copies of the validation images that the chosen arm does worst on."""
+    def show(
+        self, folder: Path, arms: Sequence[ArmEvidence], choice: str | None
+    ) -> ObjectsAnswer | None:
+        """Draw the validation images that the chosen arm does worst on into the study's folder.
+
+        What study.json then says of objects; None where images have one label.
+        """
 
     @abstractmethod
     def save_model(

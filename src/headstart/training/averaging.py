@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,10 +56,10 @@ def temporarily(network: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def estimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def estimate_batchnorm(network: nn.Module, batches: Iterable[Any]) -> None:
     """Re-estimate the running statistics of every BatchNorm that learns (rule 7).
 
-    A mean over the images of `batches` [B, 3, S, S], for the weights as they are now: averaged
+    A mean over the images of `batches` ([B, 3, S, S], or B of them), for the weights as they are now: averaged
     weights have no statistics of their own, and slow momenta (0.01) lag far behind in short
     runs. The other layers are in inference mode meanwhile, so dropout does not change what is
     measured.

@@ -58,7 +58,8 @@ def open_objects(
     - Label images: ``images`` and ``labels`` (or ``masks``), each object with a number of its own.
     - DeepLabCut: ``CollectedData_*.csv``.
 
-    ``shapes`` is the embedded set, drawn by `seed`, where no folder has that name. `images` is the folder of the images, where they do not lie beside the annotations.
+    ``shapes`` is the embedded set, drawn by `seed`, where no folder has that name. `images` is the
+    folder of the images, where they do not lie beside the annotations.
 
     Where annotations state the size of the image as stored, and its EXIF turns it on its side, they
     are turned with it.
