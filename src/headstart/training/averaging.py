@@ -59,10 +59,10 @@ def temporarily(network: nn.Module) -> Iterator[None]:
 def estimate_batchnorm(network: nn.Module, batches: Iterable[Any]) -> None:
     """Re-estimate the running statistics of every BatchNorm that learns (rule 7).
 
-    A mean over the images of `batches` ([B, 3, S, S], or B of them), for the weights as they are now: averaged
-    weights have no statistics of their own, and slow momenta (0.01) lag far behind in short
-    runs. The other layers are in inference mode meanwhile, so dropout does not change what is
-    measured.
+    A mean over the images of `batches` ([B, 3, S, S], or a list of B), for the weights as they are
+    now: averaged weights have no statistics of their own, and slow momenta (0.01) lag far behind
+    in short runs. The other layers are in inference mode meanwhile, so dropout does not change
+    what is measured.
     (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3.)
     """
     live = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
