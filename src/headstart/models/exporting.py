@@ -29,7 +29,7 @@ from headstart.records import write_json
 
 DETECTIONS, PICTURES = "detections.json", "pictures"
 PHOTOS = (".jpg", ".jpeg", ".jpe", ".jfif")  # kept as JPEG, everything else as PNG
-QUALITY = 92
+QUALITY = 92  # of JPEGs; with colours at full resolution, or thin lines would blur
 LABELLED = 2  # COCO's word for a keypoint that is seen
 
 Add: TypeAlias = Callable[[ImageObjects, Tensor], None]
@@ -57,7 +57,7 @@ def exported(folder: Path, card: DetectorCard) -> Iterator[Add]:
                 picture = draw_objects(
                     pixels.permute(1, 2, 0).numpy(), found.objects, card.classes, card.keypoints
                 )
-                picture.save(new / PICTURES / name, quality=QUALITY)
+                picture.save(new / PICTURES / name, quality=QUALITY, subsampling=0)
                 number = len(images) + 1
                 images.append(_image(found, number, name))
                 for each in found.objects:
