@@ -18,6 +18,7 @@ from headstart.evidence.fitting import (
 from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import Withheld
 from headstart.evidence.statistics import Correct, paired_bootstrap
+from headstart.metrics import WORDS, MetricName
 
 BOOTSTRAPS = 200
 DRAWS = 5  # curves for each bootstrap
@@ -40,7 +41,11 @@ def enough(images: int) -> None:
 
 
 def checked(
-    curves: Sequence[Curve], images: int, chance: float, least_times: int = LEAST_TIMES
+    curves: Sequence[Curve],
+    images: int,
+    chance: float,
+    least_times: int = LEAST_TIMES,
+    metric: MetricName = "accuracy",
 ) -> Evaluations:
     """The evaluations since learning began, joined, where they are enough and fall.
 
@@ -53,17 +58,19 @@ def checked(
             f"learning began, and there are {len(evaluations.times)}.",
             least_times,
         )
-    half = len(evaluations.times) // 2
+    half, words = len(evaluations.times) // 2, WORDS[metric]
     rise, error = _change(evaluations, images, half)
     if rise > max(SIGNIFICANT * error, NOTICEABLE):
+        got_worse = "error rose" if words.of_answers else f"{words.short} fell"
         raise Withheld(
-            f"The error rose by {100 * rise:.0f} points over the last evaluations: a curve that "
+            f"The {got_worse} by {100 * rise:.0f} points over the last evaluations: a curve that "
             "gets worse leads nowhere that could be foretold."
         )
     change, error = _change(evaluations, images, 0)
     if change > -max(SIGNIFICANT * error, NOTICEABLE):
+        moved = "error" if words.of_answers else words.short
         raise Withheld(
-            f"The error moved by {100 * abs(change):.0f} points between the first evaluation and "
+            f"The {moved} moved by {100 * abs(change):.0f} points between the first evaluation and "
             "the last, which is within its noise: a flat curve may stay flat or not. Evaluate "
             "earlier, or run longer."
         )
