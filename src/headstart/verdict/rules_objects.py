@@ -45,7 +45,7 @@ def enough_training_images(m: Measurements) -> Reason | None:
     return Reason(
         f"{m.objects.images:,} training images may be enough to train from scratch: with "
         f"{ten.images:,} of COCO's it was level with fine-tuning in the end ({_both(ten)} box AP; "
-        f"with {many.images:,} {_both(many)}), so that pretrained weights saved steps and brought "
+        f"with {many.images:,}, {_both(many)}), so that pretrained weights saved steps and brought "
         f"no AP{_measured(m)}",
         f"{m.objects.images:,} images may do from scratch; weights save time",
         f"{HE}, section 5.2",
@@ -61,13 +61,14 @@ def few_objects(m: Measurements) -> Reason | None:
     random, loaded = (found.arms[arm][0] for arm in ("random", "pretrained"))
     times = (random.steps or 0) / (loaded.steps or 1)
     many = f"{m.objects.instances_per_image:.1f} objects an image"
+    here = "" if few_training_images(m) else _measured(m)  # it is said once
     return Reason(
         f"{many} and {m.objects.classes:,} {'class' if m.objects.classes == 1 else 'classes'} are "
         f"nearer to VOC ({voc.instances_per_image:g} and {voc.classes}) than to COCO "
         f"({coco.instances_per_image:g} and {coco.classes}): on VOC's {voc.images:,} images "
-        f"training from scratch reached {random.voc_map:.1f} mAP at IoU 0.5 where fine-tuning reached "
-        f"{loaded.voc_map:.1f} in 1/{times:.0f} of the steps; count objects, not images alone"
-        f"{_measured(m)}",
+        f"training from scratch reached {random.voc_map:.1f} mAP at IoU 0.5 where fine-tuning "
+        f"reached {loaded.voc_map:.1f} in 1/{times:.0f} of the steps; count objects, not images "
+        f"alone{here}",
         f"{many} are few: weights may matter as with fewer images",
         f"{HE}, section 5.2",
     )
@@ -81,7 +82,8 @@ def more_labelled_images(m: Measurements) -> Reason | None:
     path = ", ".join(f"{_ends(one)[1]} with {one.images:,}" for one in steps)
     return Reason(
         f"{m.objects.images:,} training images can be added to: fine-tuned on parts of COCO the "
-        f"same detector had {path} images (box AP), so more of them may bring more than another arm",
+        f"same detector had {path} images (box AP), so more of them may bring more than another "
+        "arm",
         f"Label more than {m.objects.images:,} images: it may bring the most",
         f"{HE}, section 5.2",
     )
@@ -114,7 +116,8 @@ def longer_from_scratch(m: Measurements) -> Reason | None:
         return None
     return Reason(
         f"{scratch.strategy} had {scratch.steps_multiple:.2g} times fine-tune's steps; on COCO it "
-        f"took about {needed:g} times as many to be level{_measured(m)}: more steps may bring it there",
+        f"took about {needed:g} times as many to be level{_measured(m)}: more steps may bring it "
+        "there",
         f"On COCO scratch took about {needed:g} times the steps, here it had "
         f"{scratch.steps_multiple:.2g}",
         f"{HE}, table 1, figures 6 and 7",
