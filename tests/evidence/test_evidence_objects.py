@@ -20,6 +20,7 @@ from headstart.evidence.race import look
 from headstart.evidence.sizes import Subset, sizes
 from headstart.evidence.statistics import Estimate, error_of_guessing
 from headstart.evidence.tuning import tuning
+from headstart.metrics import MetricName
 from headstart.records import (
     CurvePoint,
     ImageValues,
@@ -134,6 +135,24 @@ def test_what_is_withheld_of_an_ap_is_told_in_ap() -> None:
     )  # fmt: skip
     assert worse.reason is not None
     assert worse.reason.startswith("The AP fell by ")
+
+
+def test_curves_of_ap_are_not_expected_to_end_as_accuracies_do() -> None:
+    """A curve that levels off at 25 points does not promise 33: no prior pulls it towards 90."""
+    steps = np.geomspace(30, 900, 14)
+    errors = 1 - 0.25 * (1 - (1 + steps / 300) ** -1.2)
+    curve = Curve([0.0, *steps], [1.0, *errors])
+    arms = values(0.33)[None], values(1 - errors[-1])[None]
+
+    def chance_within(metric: MetricName) -> float:
+        found = catch_up(
+            [curve], arms[0], scratch_correct=arms[1], chance=1 - 0.5 / IMAGES, metric=metric
+        )
+        assert found.p_beyond is not None
+        return 1 - found.p_beyond
+
+    assert chance_within("box AP") < 0.3
+    assert chance_within("box AP") < chance_within("accuracy") - 0.15
 
 
 def test_records_of_detectors_are_looked_at_from_end_to_end(tmp_path: Path) -> None:

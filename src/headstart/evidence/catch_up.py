@@ -56,7 +56,7 @@ def catch_up(
             scratch, pretrained, scratch_correct, chance, delta, metric, rng
         )
         evaluations = checked(scratch, images, chance, metric=metric)
-        drawn = resampled_curves(evaluations, images, chance, luck, rng)
+        drawn = resampled_curves(evaluations, images, chance, luck, rng, metric)
     except Withheld as why:
         return withheld(why, run, p_reached)
     return summarize(

@@ -222,7 +222,7 @@ def _more(
             for run in range(runs)
         ]
         evaluations = checked(curves, images, chance, LEAST_SIZES, metric)
-        drawn = resampled_curves(evaluations, images, chance, luck[:, 0], rng)
+        drawn = resampled_curves(evaluations, images, chance, luck[:, 0], rng, metric)
     except Withheld as why:
         return withheld(why, total, p_reached)
     return summarize(

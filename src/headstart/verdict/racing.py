@@ -77,7 +77,7 @@ def left_out(
     assert best.correct is not None
     if arm.correct is None:
         return None if arm.scratch else _not_begun(best, delta, hopeless, words, seed)
-    seen = look_at(arm, field, guessing=guessing, seed=seed)
+    seen = look_at(arm, field, guessing=guessing, metric=metric, seed=seed)
     if seen is None:
         return None
     dearer = arm.flops > best.flops and not (arm.scratch and patient)
@@ -105,14 +105,19 @@ def rival(arm: Standing, field: Sequence[Standing]) -> Standing | None:
 
 
 def look_at(
-    arm: Standing, field: Sequence[Standing], *, guessing: float, seed: int = 0
+    arm: Standing,
+    field: Sequence[Standing],
+    *,
+    guessing: float,
+    metric: MetricName = "accuracy",
+    seed: int = 0,
 ) -> Seen | None:
     """What the race has to go by for `arm`; None before its first step, or without a rival."""
     best = rival(arm, field)
     if best is None or best.correct is None or arm.curve is None:
         return None
     control = next((one.correct for one in field if one.name == CONTROL), None)
-    return look(arm.curve, arm.steps, best.correct, control, guessing, seed)
+    return look(arm.curve, arm.steps, best.correct, control, guessing, seed, metric)
 
 
 def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -> set[str]:
