@@ -61,7 +61,7 @@ def few_objects(m: Measurements) -> Reason | None:
     random, loaded = (found.arms[arm][0] for arm in ("random", "pretrained"))
     times = (random.steps or 0) / (loaded.steps or 1)
     many = f"{m.objects.instances_per_image:.1f} objects an image"
-    here = "" if few_training_images(m) else _measured(m)  # it is said once
+    here = "" if few_training_images(m) else _measured(m)  # which is said once
     return Reason(
         f"{many} and {m.objects.classes:,} {'class' if m.objects.classes == 1 else 'classes'} are "
         f"nearer to VOC ({voc.instances_per_image:g} and {voc.classes}) than to COCO "
@@ -96,11 +96,12 @@ def keypoints(m: Measurements) -> Reason | None:
     found = _published("keypoints")
     random, loaded = (found.arms[arm][0] for arm in ("random", "pretrained"))
     both = f"{random.keypoint_ap:.1f} against {loaded.keypoint_ap:.1f}"
+    here = "" if few_training_images(m) else _measured(m)
     return Reason(
         "Keypoints are about places more than about classes: on COCO training from scratch was "
-        f"level with fine-tuning in the same number of steps ({both} keypoint AP){_measured(m)}",
+        f"level with fine-tuning in the same number of steps ({both} keypoint AP){here}",
         f"Keypoints: on COCO scratch was level in the same steps ({both})",
-        f"{HE}, section 5.1",
+        f"{HE}, figure 6",
     )
 
 
