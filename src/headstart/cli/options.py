@@ -94,7 +94,10 @@ BatchSize = Annotated[int | None, typer.Option(help="Images a step.")]
 Out = Annotated[Path | None, typer.Option(help="The study's folder; the same one continues.")]
 Json = Annotated[bool, typer.Option("--json", help="The result on standard output as JSON.")]
 ScheduleOption = Annotated[Schedule, typer.Option(help="Shape of the learning rate.")]
-Delta = Annotated[float, typer.Option(help="Differences in accuracy below it do not matter.")]
+Delta = Annotated[
+    float,
+    typer.Option(help="Differences in accuracy (or average precision) below it do not matter."),
+]
 Seed = Annotated[int, typer.Option(help="Of the splits and everything drawn.")]
 Race = Annotated[
     bool | None,

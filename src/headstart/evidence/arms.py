@@ -51,7 +51,7 @@ class ArmEvidence:
     seeds: tuple[int, ...] = ()  # that `correct` holds, in its order
     correct: Correct | None = None  # [seeds, n]; None without predictions
     predictions: Predictions | None = None  # scores averaged over the seeds; of classes alone
-    accuracy: Estimate | None = None
+    accuracy: Estimate | None = None  # or whichever metric `correct` is of
     start: float | None = None  # mean over seeds of `curves.start`
     slope: float | None = None  # mean over seeds of `curves.slope`
     asymptote: Estimate | None = None
@@ -149,16 +149,21 @@ def _evidence(arm: PlannedArm, trials: list[_Trial], pretraining: PretrainingCos
     if not answers or not len(answers[0].indices):
         return evidence
     correct: Correct = np.array([one.correct for one in answers])
+    measured = accuracy_estimate(correct)
     curve_of = [(trial.curve, trial.record.planned_steps) for trial in judged]
     return replace(
         evidence,
         seeds=tuple(trial.record.seed for trial in judged),
         correct=correct,
         predictions=_averaged([one for one in answers if isinstance(one, Predictions)]),
-        accuracy=accuracy_estimate(correct),
+        accuracy=measured,
         start=_mean_or_none([curves.start(*one) for one in curve_of]),
         slope=_mean_or_none([curves.slope(*one) for one in curve_of]),
-        asymptote=curves.asymptote([curve for curve, steps in curve_of if steps], correct.shape[1]),
+        asymptote=curves.asymptote(
+            [curve for curve, steps in curve_of if steps],
+            correct.shape[1],
+            measured=None if correct.dtype == np.bool_ else measured,
+        ),
     )
 
 

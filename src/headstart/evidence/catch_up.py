@@ -11,6 +11,7 @@ from headstart.evidence.fitting_families import Floats
 from headstart.evidence.forecast import Forecast, Withheld, probability, summarize, withheld
 from headstart.evidence.forecast_inputs import checked, enough, luck_of_images, resampled_curves
 from headstart.evidence.statistics import Correct
+from headstart.metrics import WORDS, MetricName
 
 UNSURE = 0.05  # chance, that the pretrained arm only guesses, above which nothing is to be reached
 
@@ -24,6 +25,7 @@ def catch_up(
     delta: float = 0.01,
     budget: float | None = None,
     widening: float = 1.0,
+    metric: MetricName = "accuracy",
     seed: int = 0,
 ) -> Forecast:
     """The first step t with e_scratch(t) <= e_pretrained + delta, 80% interval, and its chances.
@@ -32,7 +34,7 @@ def catch_up(
     the rate falls belong to another curve. `pretrained` [seeds, images] is the best pretrained
     arm's answers, and `scratch_correct` scratch's at its last evaluation, on the same images, so
     that the luck of the images is shared; without it the two are taken as independent. `chance`
-    is the error of always guessing the commonest class. `budget` is in steps.
+    is the error of always guessing the commonest class (of an AP, all but 1). `budget` is in steps.
 
     200 bootstraps over images and seeds move both arms; scratch is refitted in each (see
     `fitting.draw_curves`). On simulated curves of the three families, 1,000 images and twelve
@@ -51,10 +53,10 @@ def catch_up(
         if not scratch or run <= 0:
             raise Withheld("Training from scratch has not been run.")
         p_reached, luck, target = _measured(
-            scratch, pretrained, scratch_correct, chance, delta, rng
+            scratch, pretrained, scratch_correct, chance, delta, metric, rng
         )
-        evaluations = checked(scratch, images, chance)
-        drawn = resampled_curves(evaluations, images, chance, luck, rng)
+        evaluations = checked(scratch, images, chance, metric=metric)
+        drawn = resampled_curves(evaluations, images, chance, luck, rng, metric)
     except Withheld as why:
         return withheld(why, run, p_reached)
     return summarize(
@@ -68,6 +70,7 @@ def _measured(
     scratch_correct: Correct | None,
     chance: float,
     delta: float,
+    metric: MetricName,
     rng: np.random.Generator,
 ) -> tuple[float, Floats, Floats]:
     """P(scratch is there already), scratch's luck and the target, [bootstraps] each."""
@@ -82,8 +85,8 @@ def _measured(
     luck = luck_of_images([own, pretrained], [at_last, goal], images, rng)
     target = np.clip(goal + luck[:, 1], 0, 1) + delta
     if probability(target >= chance) > UNSURE:
-        raise Withheld(
-            f"The pretrained arm errs on {100 * goal:.0f}% of the images, guessing on "
-            f"{100 * chance:.0f}%: too near for there to be anything to catch up with."
-        )
+        near = f"errs on {100 * goal:.0f}% of the images, guessing on {100 * chance:.0f}%: too near"
+        if not WORDS[metric].of_answers:
+            near = f"has {WORDS[metric].named(1 - goal)}, too near to none"
+        raise Withheld(f"The pretrained arm {near} for there to be anything to catch up with.")
     return probability(at_last + luck[:, 0] <= target), luck[:, 0], target

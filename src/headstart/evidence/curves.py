@@ -59,13 +59,16 @@ def asymptote(
     level: float = 0.95,
     draws: int = 200,
     seed: int = 0,
+    *,
+    measured: Estimate | None = None,
 ) -> Estimate | None:
     """The accuracy that the curves of one arm (one a seed, fitted together) tend to.
 
     Error over steps is fitted with e(t) = e_inf + (e_0 - e_inf)(1 + t/tau)^-beta by least squares
     with both errors in [0, 1]. The interval joins, in quadrature: a bootstrap of the residuals;
     the Wilson interval of the validation images, which are the same at every evaluation, so that
-    their luck does not show in the residuals; and the way still left to the limit, since an
+    their luck does not show in the residuals (or, of a metric that is no share of images, the
+    interval at the end of the run, `measured`); and the way still left to the limit, since an
     extrapolation is easily wrong by as much as it adds. On simulated curves (beta ~ N(.6, .4),
     100 to 2000 images) such intervals held the limit in 90% of the cases where one was given.
 
@@ -88,9 +91,13 @@ def asymptote(
 
     value = float(1 - fit.limit[0])
     low, high = _bootstrapped_limits(steps, errors, fitted, level, draws, seed)
-    wilson = wilson_interval(value * validation_images, validation_images, level)
-    low = max(0.0, value - math.hypot(max(0.0, value - low), value - wilson[0], left))
-    high = min(1.0, value + math.hypot(max(0.0, high - value), wilson[1] - value, left))
+    if measured is None:
+        wilson = wilson_interval(value * validation_images, validation_images, level)
+        luck = value - wilson[0], wilson[1] - value
+    else:
+        luck = measured.value - measured.low, measured.high - measured.value
+    low = max(0.0, value - math.hypot(max(0.0, value - low), luck[0], left))
+    high = min(1.0, value + math.hypot(max(0.0, high - value), luck[1], left))
     if high - low > WIDEST:
         return None
     # Six decimals: far below what the data say, and the same on every linear algebra library.

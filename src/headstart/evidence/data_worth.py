@@ -32,6 +32,7 @@ from headstart.evidence.forecast_inputs import (
     resampled_curves,
 )
 from headstart.evidence.statistics import Correct
+from headstart.metrics import MetricName
 
 PER_CLASS = 20  # images a class below which a subset says more of its draw than of its size
 LEAST_SIZES = 4  # of scratch, for extrapolating: three parameters, and priors on two of them
@@ -68,6 +69,7 @@ def data_worth(
     classes: int,
     chance: float,
     widening: float = 1.0,
+    metric: MetricName = "accuracy",
     seed: int = 0,
 ) -> DataWorth:
     """The worth of the weights from arms trained on nested subsets.
@@ -101,7 +103,7 @@ def data_worth(
     falling = antitonic(errors[:, :-1], np.array([len(pretrained[n]) for n in sizes]))
     matching = meeting(np.array(sizes, dtype=np.float64), falling, errors[:, -1])
     kept = {n: scratch[n] for n in sorted(scratch) if n >= PER_CLASS * classes}
-    more = _more(kept, pretrained[total], chance, widening, rng)
+    more = _more(kept, pretrained[total], chance, widening, metric, rng)
     return _summary(matching, total, sizes, widening, more)
 
 
@@ -200,6 +202,7 @@ def _more(
     pretrained: Correct,
     chance: float,
     widening: float,
+    metric: MetricName,
     rng: np.random.Generator,
 ) -> Forecast:
     """The number of images at which scratch's curve over n reaches the pretrained arm's error."""
@@ -218,8 +221,8 @@ def _more(
             Curve(list(scratch), [1 - float(answers[run].mean()) for answers in scratch.values()])
             for run in range(runs)
         ]
-        evaluations = checked(curves, images, chance, LEAST_SIZES)
-        drawn = resampled_curves(evaluations, images, chance, luck[:, 0], rng)
+        evaluations = checked(curves, images, chance, LEAST_SIZES, metric)
+        drawn = resampled_curves(evaluations, images, chance, luck[:, 0], rng, metric)
     except Withheld as why:
         return withheld(why, total, p_reached)
     return summarize(

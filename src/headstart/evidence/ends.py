@@ -77,10 +77,17 @@ def luck_of_difference(a: Correct, b: Correct) -> float:
     """The variance of the difference of two arms' log odds [seeds, n], from drawing n images.
 
     On images that are hard for both they are unlucky together (delta method for paired shares).
+    Where images have values and no answers, the variance is that of the values.
     """
     images = a.shape[1]
     wrong = [1 - runs.mean(axis=0) for runs in (a, b)]
     p, q = ((share.sum() + 0.5) / (images + 1) for share in wrong)
     together = float(np.mean(wrong[0] * wrong[1])) - float(wrong[0].mean() * wrong[1].mean())
-    apart = sum(luck_of_log_odds(float(share.mean()), images) for share in wrong)
+    if a.dtype == np.bool_:
+        apart = sum(luck_of_log_odds(float(share.mean()), images) for share in wrong)
+    else:
+        variances = (float(np.var(share)) for share in wrong)
+        apart = sum(
+            v / (images * (s * (1 - s)) ** 2) for v, s in zip(variances, (p, q), strict=True)
+        )
     return max(0.0, apart - 2 * together / (images * p * (1 - p) * q * (1 - q)))

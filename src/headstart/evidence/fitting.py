@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from headstart.evidence.fitting_families import FAMILIES, Floats
-from headstart.evidence.fitting_posterior import PARAMETERS, Posterior, Sets
+from headstart.evidence.fitting_posterior import PARAMETERS, PRIOR_LOGIT, Posterior, Sets
 
 Whole = npt.NDArray[np.int64]
 
@@ -92,20 +93,21 @@ def draw_curves(
     chance: float,
     rng: np.random.Generator,
     draws: int = 1,
+    ends: NormalDist = PRIOR_LOGIT,
 ) -> Drawn:
     """Curves that agree with each of several data sets, drawn from their posteriors.
 
     `errors` and `counts` are [sets, m]: at `times` [m], the sum of errors over runs, and how many
     runs it sums; each error is the share of `images` answered wrongly (binomial; `images` may be
-    an effective number). Priors: beta ~ N(.6, .4), logit e_inf ~ N(-2.5, 1.5) below chance, tau
-    uniform in its logarithm. No family is quite true, least of all over a long time, so an
+    an effective number). Priors: beta ~ N(.6, .4), logit e_inf ~ `ends` below chance, tau uniform
+    in its logarithm. No family is quite true, least of all over a long time, so an
     evaluation counts for less the earlier it was (discounting: West and Harrison, "Bayesian
     Forecasting and Dynamic Models", 1997). A family is drawn by its evidence, the probability
     that it gave to the evaluations: by the chain rule that is how well it foretold each from those
     before it (Dawid 1984, "prequential"), so no evaluation needs to be held out. The samples that
     are drawn from are those of `fitting_posterior`.
     """
-    sets = _sets(times, images * errors, images * counts, chance)
+    sets = _sets(times, images * errors, images * counts, chance, ends)
     samples = [Posterior(family, sets).samples(rng) for family in FAMILIES]
     log_weights = np.concatenate([one.log_weights for one in samples], axis=1)
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True)).cumsum(axis=1)
@@ -120,7 +122,9 @@ def draw_curves(
     return Drawn(chance, family, float(times[-1]) * np.exp(log_tau), beta, limit)
 
 
-def dispersion(evaluations: Evaluations, images: int, chance: float) -> float:
+def dispersion(
+    evaluations: Evaluations, images: int, chance: float, ends: NormalDist = PRIOR_LOGIT
+) -> float:
     """How much noisier than binomial the evaluations are around the best curve (1: as noisy).
 
     Below 1 as a rule: the validation images are the same at every evaluation, so that most of
@@ -129,7 +133,7 @@ def dispersion(evaluations: Evaluations, images: int, chance: float) -> float:
     """
     times, mean = evaluations.times, evaluations.mean
     runs = evaluations.present.sum(axis=0)
-    sets = _sets(times, images * (mean * runs)[None], images * runs[None], chance)
+    sets = _sets(times, images * (mean * runs)[None], images * runs[None], chance, ends)
     best = math.inf
     for family in FAMILIES:
         fitted = Posterior(family, sets).fitted()[0]
@@ -139,7 +143,7 @@ def dispersion(evaluations: Evaluations, images: int, chance: float) -> float:
     return (best + NOISE_PRIOR) / (max(len(times) - PARAMETERS, 0) + NOISE_PRIOR)
 
 
-def _sets(times: Floats, wrong: Floats, seen: Floats, chance: float) -> Sets:
+def _sets(times: Floats, wrong: Floats, seen: Floats, chance: float, ends: NormalDist) -> Sets:
     log_times = np.log(times / times[-1])
     weight = np.exp(DISCOUNT * log_times)
-    return Sets(log_times, weight * wrong, weight * (seen - wrong), chance)
+    return Sets(log_times, weight * wrong, weight * (seen - wrong), chance, ends)

@@ -1,6 +1,6 @@
 """Where the parameters of one family lie, for many sets of evaluations at once.
 
-Priors: beta ~ N(.6, .4), logit e_inf ~ N(-2.5, 1.5) below chance, and tau, relative to the last
+Priors: beta ~ N(.6, .4), logit e_inf ~ `Sets.ends` below chance, and tau, relative to the last
 evaluation, uniform in its logarithm. Each set has its own mode, found by Levenberg-Marquardt, and
 its own importance samples: from a Student's t around that mode (Geweke 1989), and some from the
 prior, for where the evaluations say little.
@@ -48,6 +48,7 @@ class Sets(NamedTuple):
     wrong: Floats  # [sets, m]: images, over all runs
     right: Floats  # [sets, m]
     chance: float  # error of guessing
+    ends: NormalDist = PRIOR_LOGIT  # prior of logit e_inf, below chance
 
     def mean(self) -> Sets:
         """The one set that all of them scatter around."""
@@ -150,7 +151,7 @@ class Posterior:
         curves = self._parameters(starts)
         errors = self.errors(curves)
         likelihood = np.log(errors) @ self.sets.wrong.T + np.log1p(-errors) @ self.sets.right.T
-        height = likelihood + _log_density(curves)[:, None]
+        height = likelihood + _log_density(curves, self.sets.ends)[:, None]
         return self._climbed(starts[height.argmax(axis=0)])
 
     def errors(self, of: Parameters) -> Floats:
@@ -195,8 +196,8 @@ class Posterior:
         slopes = np.where(np.isfinite(slopes), slopes, 0.0)
         errors, prior = fitted[:, :-2], fitted[:, -2:]
         wrong, right = self.sets.wrong, self.sets.right
-        variance = np.array([PRIOR_BETA.variance, PRIOR_LOGIT.variance])
-        means = np.array([PRIOR_BETA.mean, PRIOR_LOGIT.mean])
+        variance = np.array([PRIOR_BETA.variance, self.sets.ends.variance])
+        means = np.array([PRIOR_BETA.mean, self.sets.ends.mean])
         pull = np.concatenate(
             [wrong / errors - right / (1 - errors), (means - prior) / variance], 1
         )
@@ -205,7 +206,7 @@ class Posterior:
         )
         likelihood = (wrong * np.log(errors) + right * np.log1p(-errors)).sum(axis=1)
         return (
-            likelihood + _log_density(curves),
+            likelihood + _log_density(curves, self.sets.ends),
             np.nan_to_num(slopes @ pull[..., None])[..., 0],
             (slopes * weight[:, None]) @ slopes.swapaxes(1, 2) + LOOSE * np.eye(PARAMETERS),
         )
@@ -224,7 +225,7 @@ class Posterior:
 
     def _prior_points(self) -> Floats:
         """[POINTS, 3]: coordinates, as evenly spread over the prior as so many can be."""
-        of = _spread_over_prior(self.sets.chance)
+        of = _spread_over_prior(self.sets.chance, self.sets.ends)
         now = self.family.at(-of.log_tau, of.beta)
         inside = np.stack(
             [
@@ -244,34 +245,33 @@ class Posterior:
         with np.errstate(invalid="ignore", divide="ignore"):  # no curve, and the ends of the line
             stretched = np.log(length * np.prod(inside * (1 - inside), axis=-1) / (1 - now))
             stretched -= np.log(of.limit * (1 - of.limit))
-        return np.where(
-            of.limit > 0, _log_density(of) + stretched - _log_mass(self.sets.chance), -np.inf
-        )
+        density = _log_density(of, self.sets.ends) - _log_mass(self.sets.chance, self.sets.ends)
+        return np.where(of.limit > 0, density + stretched, -np.inf)
 
 
-def _log_density(of: Parameters) -> Floats:
+def _log_density(of: Parameters, ends: NormalDist) -> Floats:
     """[...]: the prior's over log tau, beta and logit e_inf, not cut off; -inf without a curve."""
     beta = (of.beta - PRIOR_BETA.mean) / PRIOR_BETA.stdev
-    logit = (_logit(of.limit) - PRIOR_LOGIT.mean) / PRIOR_LOGIT.stdev
-    constant = math.log(2 * math.pi * PRIOR_BETA.stdev * PRIOR_LOGIT.stdev)
+    logit = (_logit(of.limit) - ends.mean) / ends.stdev
+    constant = math.log(2 * math.pi * PRIOR_BETA.stdev * ends.stdev)
     constant += math.log(LOG_TAU[1] - LOG_TAU[0])
     return np.where(of.limit > 0, -(beta**2 + logit**2) / 2 - constant, -np.inf)
 
 
-def _log_mass(chance: float) -> float:
+def _log_mass(chance: float, ends: NormalDist) -> float:
     """What is left of the prior's normal distributions inside their bounds."""
     beta = PRIOR_BETA.cdf(BETA[1]) - PRIOR_BETA.cdf(BETA[0])
-    return math.log(beta * PRIOR_LOGIT.cdf(math.log(chance / (1 - chance))))
+    return math.log(beta * ends.cdf(math.log(chance / (1 - chance))))
 
 
 @functools.lru_cache(maxsize=16)
-def _spread_over_prior(chance: float) -> Parameters:
+def _spread_over_prior(chance: float, ends: NormalDist) -> Parameters:
     """[POINTS]: a rank-one lattice with the plastic number's powers (Roberts 2018)."""
     steps = 1.2207440846057596 ** -np.arange(1.0, PARAMETERS + 1)
     tau, beta, limit = ((0.5 + np.outer(steps, np.arange(POINTS))) % 1).clip(1e-9, 1 - 1e-9)
     low, high = (PRIOR_BETA.cdf(bound) for bound in BETA)
-    most = PRIOR_LOGIT.cdf(math.log(chance / (1 - chance)))
-    logit = np.array([PRIOR_LOGIT.inv_cdf(share * most) for share in limit])
+    most = ends.cdf(math.log(chance / (1 - chance)))
+    logit = np.array([ends.inv_cdf(share * most) for share in limit])
     return Parameters(
         LOG_TAU[0] + (LOG_TAU[1] - LOG_TAU[0]) * tau,
         np.array([PRIOR_BETA.inv_cdf(low + share * (high - low)) for share in beta]),

@@ -16,6 +16,7 @@ from headstart.evidence.data_worth import DataWorth, data_worth
 from headstart.evidence.fitting import Curve
 from headstart.evidence.forecast import Forecast
 from headstart.evidence.statistics import error_of_guessing
+from headstart.metrics import MetricName
 from headstart.records import CurvePoint, read_curve, read_trial
 from headstart.records_probe import read_probe
 from headstart.strategies import CONTROL
@@ -23,10 +24,10 @@ from headstart.strategies import CONTROL
 
 @dataclass(frozen=True)
 class Outlook:
-    """Forecasts and what bears on them. Steps are optimizer steps, errors 1 - accuracy."""
+    """Forecasts and what bears on them. Steps are optimizer steps, errors 1 - metric."""
 
     scratch: str  # the arm all of whose weights began at random
-    pretrained: str  # the most accurate arm that began with pretrained weights
+    pretrained: str  # the best arm that began with pretrained weights
     catch_up: Forecast  # the step at which scratch is within delta of it
     # Of frozen features; None without a probe profile of all images, or an end of scratch's run.
     data_worth: DataWorth | None
@@ -36,7 +37,13 @@ class Outlook:
 
 
 def outlook(
-    study: Path, protocol: str, arms: Sequence[ArmEvidence], *, delta: float, seed: int = 0
+    study: Path,
+    protocol: str,
+    arms: Sequence[ArmEvidence],
+    *,
+    delta: float,
+    metric: MetricName = "accuracy",
+    seed: int = 0,
 ) -> Outlook | None:
     """What the records in the folder `study` foretell; None without both kinds of arm.
 
@@ -52,8 +59,8 @@ def outlook(
     assert own.correct is not None
     assert best.correct is not None
     labels = None if best.predictions is None else best.predictions.labels
-    # Nobody finds objects by guessing; the families need an error under 1.
-    chance = 1 - 0.5 / best.correct.shape[1] if labels is None else error_of_guessing(labels)
+    # The families need an error under 1.
+    chance = min(error_of_guessing(labels), 1 - 0.5 / best.correct.shape[1])
     # A curve that was cut off says when it catches up, not how it ends.
     ended = own.state == "done" or own.cost.steps >= own.planned_steps
     whole = [arm for arm in loaded if arm.strategy == "fine-tune" and ended]
@@ -68,6 +75,7 @@ def outlook(
             delta=delta,
             budget=float(own.planned_steps),
             widening=CALIBRATION.catch_up_widening,
+            metric=metric,
             seed=seed,
         ),
         data_worth=_worth(study, protocol, own, len(np.unique(labels)), chance, seed)

@@ -1,4 +1,4 @@
-"""Accuracy over labelled images: where arms break even, and where scratch breaks down."""
+"""The metric over labelled images: where arms break even, and where scratch breaks down."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from headstart.evidence.statistics import (
     resolving_power,
     smoothed_discordance,
 )
+from headstart.metrics import WORDS, MetricName
 from headstart.strategies import CONTROL
 
 Kind = Literal["frozen", "pretrained", "scratch"]
@@ -48,7 +49,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """The number of labelled images from which on `second` is the more accurate.
+    """The number of labelled images from which on `second` is the better.
 
     `second` gains more from images than `first`, by what was measured at both ends. A bound or
     value that is None lies outside the sizes that were measured.
@@ -78,15 +79,26 @@ class Sizes:
     best: dict[Kind, str]  # on all images: frozen, pretrained and trained further, from scratch
     break_even: list[BreakEven]  # between those
     data_worth: DataWorth | None = None  # None without an arm from scratch and a pretrained one
-    data_worth_of: str | None = None  # the more accurate pretrained arm on all images
+    data_worth_of: str | None = None  # the better pretrained arm on all images
     breakdown: dict[int, Breakdown] = field(default_factory=dict)  # of scratch, by images
 
 
-def sizes(study: Path, subsets: Sequence[Subset], *, delta: float, seed: int = 0) -> Sizes:
+def sizes(
+    study: Path,
+    subsets: Sequence[Subset],
+    *,
+    delta: float,
+    metric: MetricName = "accuracy",
+    classes: int | None = None,
+    seed: int = 0,
+) -> Sizes:
     """What arms in the folder `study` show over `subsets`, the last of which is everything.
 
+    Without `classes` they are counted among the labels of the validation images; where images
+    have no one label, and no number of classes is given, nothing is said of breaking even.
+
     Only arms that ran to their end are followed over sizes: what a part of an arm's steps gave is
-    not its accuracy. Sizes with fewer than 20 images a class are drawn, but no number is made of
+    not its metric. Sizes with fewer than 20 images a class are drawn, but no number is made of
     them, since they say more of their draw than of their size.
     """
     whole = [arm for arm in subsets[-1].arms if _is_done(arm)]
@@ -97,26 +109,30 @@ def sizes(study: Path, subsets: Sequence[Subset], *, delta: float, seed: int = 0
             if arm.strategy in answers and arm.correct is not None and _is_done(arm):
                 answers[arm.strategy][subset.images] = arm.correct
     labels = next((arm.predictions.labels for arm in whole if arm.predictions is not None), None)
-    if labels is None:
+    if classes is None and labels is not None:
+        classes = len(np.unique(labels))
+    if classes is None or not whole:
         return Sizes(subsets, best, [])
-    classes = len(np.unique(labels))
     loaded = [arm for arm in whole if arm.strategy in (best.get("frozen"), best.get("pretrained"))]
     worth = of = None
+    # The families need an error under 1.
+    chance = min(error_of_guessing(labels), 1 - 0.5 / _images(whole))
     if "scratch" in best and loaded:
         of = max(loaded, key=mean_accuracy).strategy
         worth = data_worth(
             answers[of],
             answers[best["scratch"]],
             classes=classes,
-            chance=error_of_guessing(labels),
+            chance=chance,
             widening=CALIBRATION.data_worth_widening,
+            metric=metric,
             seed=seed,
         )
     return Sizes(
         subsets=subsets,
         best=best,
         break_even=[
-            break_even((a, answers[a]), (b, answers[b]), classes=classes, seed=seed)
+            break_even((a, answers[a]), (b, answers[b]), classes=classes, metric=metric, seed=seed)
             for a, b in combinations(best.values(), 2)
         ],
         data_worth=worth,
@@ -130,6 +146,7 @@ def break_even(
     b: tuple[str, Mapping[int, Correct]],
     *,
     classes: int,
+    metric: MetricName = "accuracy",
     seed: int = 0,
 ) -> BreakEven:
     """Where two arms cross: names, and answers [seeds, images] by number of training images.
@@ -160,7 +177,7 @@ def break_even(
     errors = resampled([arm[1][n] for arm in (first, second) for n in common], rng)
     own = errors[:, : len(common)], errors[:, len(common) :]
     for (name, _), mine in zip((first, second), own, strict=True):
-        worse = _worse_with_more(name, mine, common)
+        worse = _worse_with_more(name, mine, common, metric)
         if worse is not None:
             return BreakEven(first[0], second[0], "withheld", *ends, reason=worse)
     lead = antitonic(own[1] - own[0], np.ones_like(common))
@@ -190,19 +207,22 @@ def _is_tied(a: Correct, b: Correct) -> bool:
     return abs(_error(a) - _error(b)) < power
 
 
-def _worse_with_more(name: str, errors: Floats, images: Sequence[int]) -> str | None:
+def _worse_with_more(
+    name: str, errors: Floats, images: Sequence[int], metric: MetricName
+) -> str | None:
     """Why an arm's errors [sets, sizes] say nothing about images: they surely rose with them."""
     for i, j in combinations(range(len(images)), 2):
         if probability(errors[:, j] - errors[:, i] > NOTICEABLE) >= SURE:
+            than = f"{WORDS[metric].worse} on {images[j]:,} images than on {images[i]:,}"
             return (
-                f"{name} is less accurate on {images[j]:,} images than on {images[i]:,}, so its "
-                "steps or its seeds moved it more than its images did (more of both may help)"
+                f"{name} is {than}, so its steps or its seeds moved it more than its images did "
+                "(more of both may help)"
             )
     return None
 
 
 def _best(study: Path, whole: Sequence[ArmEvidence]) -> dict[Kind, str]:
-    """The most accurate arm of each kind, on all images."""
+    """The best arm of each kind, on all images."""
     found: dict[Kind, ArmEvidence] = {}
     for arm in whole:
         kind = _kind(study, arm)
@@ -231,6 +251,11 @@ def _breakdowns(
             own, tuned = done[scratch], done[FINE_TUNE]
             found[subset.images] = breakdown_of(study, own, tuned, delta, seed)
     return found
+
+
+def _images(arms: Sequence[ArmEvidence]) -> int:
+    """Validation images."""
+    return next(arm.correct.shape[1] for arm in arms if arm.correct is not None)
 
 
 def _is_done(arm: ArmEvidence) -> bool:

@@ -90,8 +90,13 @@ def smoothed_discordance(a: Correct, b: Correct) -> float:
     return (1 + n * discordance(a, b)) / (n + 2)
 
 
-def error_of_guessing(labels: npt.NDArray[np.int64]) -> float:
-    """The share of `labels` [n] that whoever always says their commonest class gets wrong."""
+def error_of_guessing(labels: npt.NDArray[np.int64] | None) -> float:
+    """The share of `labels` [n] that whoever always says their commonest class gets wrong.
+
+    1 where images have no one label: nobody finds objects by guessing, so their AP is 0.
+    """
+    if labels is None:
+        return 1.0
     return 1 - float(np.bincount(labels).max()) / len(labels)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from headstart.evidence import ledger
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate
-from headstart.records import Ledger, TrialRecord, read_predictions, read_trials
+from headstart.records import Ledger, TrialRecord, read_answers, read_trials
 from headstart.strategies.defaults import DEFAULT_FACTOR
 from headstart.strategies.table import TRIAL
 from headstart.strategies.tuning import TUNED_ON, Way
@@ -88,11 +88,11 @@ def _way(
     keys = tuple(record.key for record in by_seed.values())
     failed = any(record.state == "failed" for record in by_seed.values())
     done = [by_seed[s] for s in arm.seeds if s in by_seed and by_seed[s].state == "done"]
-    answers = [read_predictions(study / "trials" / record.key) for record in done]
-    known = [one.correct for one in answers if one is not None]
+    answers = [read_answers(study / "trials" / record.key) for record in done]
+    known = [one for one in answers if one is not None]
     if not known or len(known) < len(arm.seeds):
         return TunedWay(factor, keys, failed=failed)
-    correct = np.stack(known)
+    correct: Correct = np.array([one.correct for one in known])
     rising = any(record.still_rising for record in done)
     return TunedWay(factor, keys, correct, accuracy_estimate(correct), rising)
 

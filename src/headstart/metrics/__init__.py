@@ -11,18 +11,20 @@ from headstart.metrics.detections import (
 )
 from headstart.metrics.images import matched_precision, pseudo_values
 from headstart.metrics.matching import Matches, match, overlaps_of
-from headstart.metrics.names import METRIC_OF, MetricName
+from headstart.metrics.names import METRIC_OF, WORDS, MetricName, Words
 from headstart.metrics.precision import AveragePrecision, average_precision
 from headstart.metrics.truth import Kind
 
 __all__ = [
     "METRIC_OF",
+    "WORDS",
     "AveragePrecision",
     "Detections",
     "Kind",
     "Matches",
     "MetricName",
     "Rle",
+    "Words",
     "as_rle",
     "average_precision",
     "decode_masks",

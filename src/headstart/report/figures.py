@@ -74,7 +74,7 @@ def looks(material: Material) -> dict[str, palette.Look]:
 
 
 def curves(material: Material) -> list[Figure]:
-    """Accuracy over steps, images, seconds and FLOPs, each on a linear and a log axis."""
+    """The metric over steps, images, seconds and FLOPs, each on a linear and a log axis."""
     styles = looks(material)
     lines = [
         curve_chart.Line(
@@ -90,7 +90,9 @@ def curves(material: Material) -> list[Figure]:
     for reach in REACHES:
         for scale in ("linear", "log"):
             log = scale == "log"
-            both = two_widths(partial(curve_chart.curves, lines, reach, log))
+            both = two_widths(
+                partial(curve_chart.curves, lines, reach, log, metric=material.metric)
+            )
             figures += [Figure(*both, reach=reach.field, scale=scale)] if both else []
     return figures
 
@@ -104,7 +106,7 @@ def slots(material: Material) -> dict[palette.Look, list[str]]:
 
 
 def transplants(material: Material) -> Figure | None:
-    """Accuracy over the cut, one line a kind of transplant; None without transplants."""
+    """The metric over the cut, one line a kind of transplant; None without transplants."""
     found = material.answer.get("transplants")
     if not found:
         return None
@@ -123,12 +125,14 @@ def transplants(material: Material) -> Figure | None:
             series.append(transplant_chart.Series(kind, styles[mine[0][0]], points))
     base = point(found["base"], 0) if found["base"] in held else None
     stages = [(cut["n"], printable(cut["stage"])) for cut in found["cuts"]]
-    both = two_widths(partial(transplant_chart.transplants, series, base, stages))
+    both = two_widths(
+        partial(transplant_chart.transplants, series, base, stages, metric=material.metric)
+    )
     return Figure(*both) if both else None
 
 
 def cost(material: Material) -> list[Figure]:
-    """Accuracy against FLOPs and against seconds."""
+    """The metric against FLOPs and against seconds."""
     styles, delta = looks(material), material.answer["question"]["delta"]
     figures = []
     for reach in (FLOPS, SECONDS):
@@ -145,7 +149,7 @@ def cost(material: Material) -> list[Figure]:
             for arm in material.arms
             if arm["metric"]
         ]
-        both = two_widths(partial(cost_chart.cost, spots, reach, delta))
+        both = two_widths(partial(cost_chart.cost, spots, reach, delta, metric=material.metric))
         figures += [Figure(*both, reach=reach.field)] if both else []
     return figures
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
+from headstart.metrics import WORDS, MetricName, Words
 from headstart.report import wording
+from headstart.report.material import metric_of
 from headstart.strategies.transplants import BASE, in_words
 
 GLOSS = {
@@ -18,11 +21,17 @@ GLOSS = {
     "scratch": "random; everything learns, on a longer schedule",
     "scratch-gn": "random, with GroupNorm; everything learns, on a longer schedule",
 }
+GLOSS_OF_DETECTORS = {
+    "partial": "backbone pretrained, the rest random; its last stages and the rest learn",
+    "fine-tune": "backbone pretrained, the rest random; everything learns",
+    "scratch": "all random; everything learns, on a longer schedule",
+}
 
 
-def gloss(strategy: str) -> str:
+def gloss(strategy: str, metric: MetricName = "accuracy") -> str:
     """What an arm is, in half a line; empty for a strategy of the user's own."""
-    return GLOSS.get(strategy) or in_words(strategy) or ""
+    known = GLOSS if WORDS[metric].of_answers else GLOSS_OF_DETECTORS
+    return known.get(strategy) or in_words(strategy) or ""
 
 
 def limits(answer: dict[str, Any], tables: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -35,7 +44,7 @@ def limits(answer: dict[str, Any], tables: Mapping[str, dict[str, Any]]) -> list
         *_selection(answer),
         *_normalization(answer["arms"], tables),
         *_transplants(answer),
-        *_rising(answer["arms"]),
+        *_rising(answer["arms"], WORDS[metric_of(answer)]),
         *_without_result(answer["arms"]),
         *_scope(answer["question"]),
     ]
@@ -43,11 +52,12 @@ def limits(answer: dict[str, Any], tables: Mapping[str, dict[str, Any]]) -> list
 
 def _resolution(answer: dict[str, Any]) -> list[str]:
     said, profile, question = [], answer["profile"], answer["question"]
-    images, power = profile["splits"].get("validation"), profile.get("resolving_power")
+    words = WORDS[metric_of(answer)]
+    images, power = profile["splits"].get("validation"), _power(answer, words)
     if images and power:
         said.append(
             f"{wording.count(images)} validation images cannot separate arms that differ by less "
-            f"than about {100 * power:.1f} points: below that, arms are tied."
+            f"than about {100 * power:.1f} {words.point}s: below that, arms are tied."
         )
     if question.get("seeds") == 1:
         said.append(
@@ -55,6 +65,15 @@ def _resolution(answer: dict[str, Any]) -> list[str]:
             "was not measured."
         )
     return said
+
+
+def _power(answer: dict[str, Any], words: Words) -> float | None:
+    """What the images can tell apart: of answers known beforehand, of an AP only from its arms."""
+    if words.of_answers:
+        known: float | None = answer["profile"].get("resolving_power")
+        return known
+    pairs = [pair["resolving_power"] for pair in answer["verdict"]["pairs"]]
+    return median(pairs) if pairs else None
 
 
 def _selection(answer: dict[str, Any]) -> list[str]:
@@ -93,15 +112,15 @@ def _transplants(answer: dict[str, Any]) -> list[str]:
     ]
 
 
-def _rising(arms: list[dict[str, Any]]) -> list[str]:
+def _rising(arms: list[dict[str, Any]], words: Words) -> list[str]:
     said = []
     for arm in arms:
         times = arm.get("steps_multiple") if arm["strategy"] != "fine-tune" else None
         spent = f" after {times:.3g} times fine-tune's steps" if times else ""
         if arm.get("still_rising"):
             said.append(
-                f"{arm['strategy']} was still rising when it ended{spent}: its accuracy here is "
-                "a floor, and nothing here says that it would not catch up with more."
+                f"{arm['strategy']} was still rising when it ended{spent}: its {words.short} here "
+                "is a floor, and nothing here says that it would not catch up with more."
             )
     return said
 

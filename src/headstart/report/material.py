@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart import records
 from headstart.errors import HeadstartError
+from headstart.metrics import MetricName
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Material:
     @cached_property
     def classes(self) -> list[str]:
         return [printable(name) for name in self.answer["profile"]["classes"]]
+
+    @property
+    def metric(self) -> MetricName:
+        """What arms are judged by."""
+        return metric_of(self.answer)
 
     @cached_property
     def subject(self) -> str | None:
@@ -64,13 +70,19 @@ class Material:
         return "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
+def metric_of(answer: dict[str, Any]) -> MetricName:
+    """What the arms of an answer are judged by; one of an older version does not say."""
+    metric: MetricName = answer.get("metric", "accuracy")
+    return metric
+
+
 def printable(name: str) -> str:
     """`name` without what no page can hold: control characters and halves of characters."""
     return "".join(c if c.isprintable() else "\ufffd" for c in name)
 
 
 def ranked(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The arms from most to least accurate; those without a result last, in their own order."""
+    """The arms from best to worst; those without a result last, in their own order."""
     return sorted(
         answer["arms"], key=lambda arm: -arm["metric"]["value"] if arm.get("metric") else 1.0
     )

@@ -39,7 +39,7 @@ def write(study_folder: Path) -> Path:
 
 def render(material: Material) -> str:
     """The page as text."""
-    template = environment().get_template("report.html.j2")
+    template = environment(material.metric).get_template("report.html.j2")
     page = template.render(_context(material))
     return page.encode("utf-8", "replace").decode("utf-8")
 
@@ -76,7 +76,9 @@ def _context(material: Material) -> dict[str, Any]:
         "looks": figures.looks(material),
         "slots": figures.slots(material),
         "colours": palette.COLOURS,
-        "gloss": {arm["strategy"]: gloss(arm["strategy"]) for arm in material.arms},
+        "gloss": {
+            arm["strategy"]: gloss(arm["strategy"], material.metric) for arm in material.arms
+        },
         "span": _span(material.arms),
         "reach": max([1e-9] + [abs(p[end]) for p in answer["verdict"]["pairs"] for end in ENDS]),
         "curves": figures.curves(material),
@@ -84,23 +86,32 @@ def _context(material: Material) -> dict[str, Any]:
         **objects.view(material),
         **_transplants(material),
         **probe.view(answer.get("probe"), told),
-        **sizes.view(answer.get("sizes"), [arm["strategy"] for arm in material.arms]),
+        **sizes.view(
+            answer.get("sizes"), [arm["strategy"] for arm in material.arms], material.metric
+        ),
         "tuning": answer.get("tuning"),
         "outlook": answer.get("outlook"),
         "verification": verification.view(material.folder),
         "seen": inspection.view(answer["profile"], told),
         "time": timing.said(answer),
         "times": timing.rows(material.arms),
+        **_classes(material, other),
+        "study_yaml": material.question,
+        "trials": records_of_arms,
+        "protocols": sorted({record.protocol for record in records_of_arms}),
+        "limits": limits(answer, tables),
+    }
+
+
+def _classes(material: Material, other: str | None) -> dict[str, Any]:
+    """What is drawn of single classes and images; of labels alone, not of objects."""
+    return {
         "recall": figures.recall(material, other),
         "class_lines": figures.class_lines(material, other),
         "shown_classes": figures.SHOWN_CLASSES,
         "confusion": figures.confusion_figure(material),
         "confused": figures.confused(material),
         "mistakes": figures.mistakes(material),
-        "study_yaml": material.question,
-        "trials": records_of_arms,
-        "protocols": sorted({record.protocol for record in records_of_arms}),
-        "limits": limits(answer, tables),
     }
 
 
@@ -116,6 +127,6 @@ def _transplants(material: Material) -> dict[str, Any]:
 
 
 def _span(arms: list[dict[str, Any]]) -> tuple[float, float]:
-    """The accuracies between which the table draws its intervals."""
+    """The values between which the table draws its intervals."""
     ends = [arm["metric"][end] for arm in arms if arm["metric"] for end in ENDS]
     return (min(ends), max(max(ends), min(ends) + 1e-6)) if ends else (0.0, 1.0)

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from headstart.metrics import MetricName
 from headstart.report import palette, wording
 from headstart.report.charts import sizes as chart
 from headstart.report.figures import Figure, two_widths
 
 
-def view(found: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Any]:
+def view(
+    found: Mapping[str, Any] | None, names: Sequence[str], metric: MetricName = "accuracy"
+) -> dict[str, Any]:
     """What the template draws of ``sizes`` in study.json; None where a study has none.
 
     `names` are the arms in the order of the page.
@@ -30,6 +33,7 @@ def view(found: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Any
                 if subset["breakdown"] and subset["breakdown"]["state"] == "breakdown"
             ],
             [subset["images"] for subset in found["subsets"]],
+            metric=metric,
         )
     )
     return {
@@ -40,7 +44,7 @@ def view(found: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Any
 
 
 def _points(found: Mapping[str, Any], name: str) -> list[tuple[int, Mapping[str, float]]]:
-    """Where the arm ran to its end: what a part of its steps gave is not its accuracy."""
+    """Where the arm ran to its end: what a part of its steps gave is not its metric."""
     return [
         (subset["images"], arm["metric"])
         for subset, arm in _of(found, name)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.report import inspection, probe, timing, transplants, wording
-from headstart.report.material import printable, ranked
+from headstart.report.material import metric_of, printable, ranked
 from headstart.report.templating import environment
 from headstart.strategies.transplants import KINDS
 
@@ -61,13 +61,15 @@ def show(answer: dict[str, Any], console: Console, folder: Path | None = None) -
 
 
 def table(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """One plain row an arm, the most accurate first, ready for ``pandas.DataFrame``.
+    """One plain row an arm, the best first, ready for ``pandas.DataFrame``.
 
-    Shares are between 0 and 1, seconds and FLOPs those of one run (the mean over seeds);
+    The metric stands under its name, "accuracy" or "box_AP", and "test_" before that. Values are
+    shares between 0 and 1, seconds and FLOPs those of one run (the mean over seeds);
     `relative_flops` is over the chosen arm's, None where there is no choice.
     """
     chosen = _chosen(answer)
     reference = chosen["cost"]["flops"] if chosen else 0
+    name = metric_of(answer).replace(" ", "_")
     rows = []
     for arm in ranked(answer):
         metric, test, cost = arm["metric"] or {}, arm["test"] or {}, arm["cost"]
@@ -76,10 +78,10 @@ def table(answer: dict[str, Any]) -> list[dict[str, Any]]:
                 "strategy": arm["strategy"],
                 "chosen": arm is chosen,
                 "state": arm["state"],
-                "accuracy": metric.get("value"),
+                name: metric.get("value"),
                 "low": metric.get("low"),
                 "high": metric.get("high"),
-                "test_accuracy": test.get("value"),
+                f"test_{name}": test.get("value"),
                 "steps": cost["steps"],
                 "seconds": cost["seconds"],
                 "flops": cost["flops"],
@@ -93,7 +95,7 @@ def table(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 def to_html(answer: dict[str, Any]) -> str:
     """A small table and the sentence, for a notebook; every text in it is escaped."""
-    template = environment().get_template("notebook.html.j2")
+    template = environment(metric_of(answer)).get_template("notebook.html.j2")
     chosen = _chosen(answer)
     return template.render(arms=ranked(answer), verdict=answer["verdict"], chosen=chosen)
 
@@ -104,11 +106,11 @@ def _chosen(answer: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _table(answer: dict[str, Any]) -> Table:
-    chosen = _chosen(answer)
+    chosen, metric = _chosen(answer), metric_of(answer)
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     drawn.add_column("", no_wrap=True)
     drawn.add_column("strategy", overflow="fold")
-    drawn.add_column("accuracy", justify="right", no_wrap=True)
+    drawn.add_column(metric, justify="right", no_wrap=True)
     for title in ("steps", "time", "compute" if chosen else "FLOPs"):
         drawn.add_column(title, justify="right", no_wrap=True)
     for arm in ranked(answer):
@@ -121,7 +123,7 @@ def _table(answer: dict[str, Any]) -> Table:
         cells = (
             MARK if ours else "",
             arm["strategy"],
-            wording.metric(arm["metric"]),
+            wording.metric(arm["metric"], metric),
             wording.steps(cost["steps"]) if arm["metric"] else wording.count(cost["steps"]),
             wording.duration(cost["seconds"]),
             spent,
@@ -142,14 +144,17 @@ def _show_rules(rules: list[dict[str, Any]], console: Console) -> None:
 
 
 def _show_transplants(answer: dict[str, Any], console: Console) -> None:
-    """Accuracies by cut, and what they show."""
+    """The metric by cut, and what it shows."""
+    metric = metric_of(answer)
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     drawn.add_column("n", justify="right")
     drawn.add_column("last stage below", overflow="fold")
     for kind in KINDS:
         drawn.add_column(kind, justify="right", no_wrap=True)
     for row in transplants.accuracies(answer):
-        shares = [wording.percent(row[kind]["value"] if row[kind] else None) for kind in KINDS]
+        shares = [
+            wording.value(row[kind]["value"] if row[kind] else None, metric) for kind in KINDS
+        ]
         drawn.add_row(str(row["n"]), Text(printable(row["stage"])), *shares)
     found = answer["transplants"]
     console.print(f"transplants: the first n stages pretrained (A) or from {found['base']} (B)")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headstart.metrics import WORDS, MetricName
 from headstart.report import wording
 
 FILE = Path("verification") / "verify.json"
@@ -28,14 +29,15 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def table(answer: dict[str, Any]) -> list[dict[str, str]]:
     """Each forecast as text: what, forecast, fact, and whether the fact is inside the interval."""
+    metric: MetricName = answer.get("metric", "accuracy")
     rows = []
     for row in answer["rows"]:
         foretold = row["forecast"]
         rows.append(
             {
                 "what": _what(row),
-                "forecast": wording.UNKNOWN if foretold is None else _said(row, foretold),
-                "fact": _said(row, row["fact"]),
+                "forecast": wording.UNKNOWN if foretold is None else _said(row, foretold, metric),
+                "fact": _said(row, row["fact"], metric),
                 "inside": wording.UNKNOWN if foretold is None else ANSWERS[row["inside"]],
             }
         )
@@ -87,19 +89,24 @@ def sentences(answer: dict[str, Any]) -> list[str]:
 
 def _what(row: dict[str, Any]) -> str:
     arm, other = row["arm"], row["other"]
+    if row["what"] in WORDS:
+        return f"{arm}, test"
     return {
-        "accuracy": f"{arm}, test",
         "difference": f"{arm} less {other}, test",
         "left out": f"{arm} at its end, validation",
         "catch-up": f"{arm} catches up with {other}, step",
     }[row["what"]]
 
 
-def _said(row: dict[str, Any], span: dict[str, Any]) -> str:
+def _said(row: dict[str, Any], span: dict[str, Any], metric: MetricName) -> str:
     """A value and its interval; a bound that is missing lies beyond what can be said."""
     value, low, high = (span[name] for name in ("value", "low", "high"))
-    if row["what"] in ("accuracy", "left out"):
-        return f"up to {wording.percent(high)}" if value is None else wording.metric(span)
+    if row["what"] in WORDS or row["what"] == "left out":
+        return (
+            f"up to {wording.value(high, metric)}"
+            if value is None
+            else wording.metric(span, metric)
+        )
     number = wording.count if row["what"] == "catch-up" else wording.points
     if value is None:
         return "later" if low is None else f"after {number(low)}"

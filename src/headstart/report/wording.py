@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.metrics import WORDS, MetricName
+
 TIMES, MINUS, TO = "\u00d7", "\u2212", "\u2013"
 UNKNOWN = TO
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -15,11 +17,18 @@ def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{100 * share:.1f}%"
 
 
-def metric(measured: Mapping[str, Any] | None) -> str:
-    """A value with its interval: "91.2% (89.6–92.7)"."""
+def value(share: float | None, of: MetricName = "accuracy") -> str:
+    """A value where the metric is said already: 0.9123 as "91.2%", of an AP as "91.2"."""
+    if share is None or WORDS[of].of_answers:
+        return percent(share)
+    return f"{100 * share:.1f}"
+
+
+def metric(measured: Mapping[str, Any] | None, of: MetricName = "accuracy") -> str:
+    """A value with its interval: "91.2% (89.6–92.7)", of an AP "31.2 (28.1–34.0)"."""
     if measured is None:
         return UNKNOWN
-    return f"{percent(measured['value'])} {interval(measured)}".rstrip()
+    return f"{value(measured['value'], of)} {interval(measured)}".rstrip()
 
 
 def interval(measured: Mapping[str, Any] | None) -> str:

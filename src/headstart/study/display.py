@@ -13,16 +13,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from headstart.metrics import WORDS, MetricName
 from headstart.records import CurvePoint, TrialRecord
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan
 
 
 class Display:
-    """Shows a study on `console` (standard error); `listener` is what the study calls."""
+    """Shows a study on `console` (standard error); `listener` is what the study calls.
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console, self._quiet = console, quiet
+    `metric` is what its arms are judged by.
+    """
+
+    def __init__(
+        self, console: Console, *, quiet: bool = False, metric: MetricName = "accuracy"
+    ) -> None:
+        self._console, self._quiet, self._words = console, quiet, WORDS[metric]
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -103,12 +109,13 @@ class Display:
         self._progress.update(self._task, completed=step, total=planned)
 
     def _on_point(self, point: CurvePoint) -> None:
-        self._progress.update(self._task, metric=f"validation {point.accuracy:.1%}")
+        self._progress.update(self._task, metric=f"validation {self._words.value(point.accuracy)}")
 
     def _on_record(self, record: TrialRecord) -> None:
         if record.role == "sweep":
             return
-        result = f"{record.accuracy:.1%}" if record.accuracy is not None else record.state
+        reached = record.accuracy
+        result = self._words.value(reached) if reached is not None else record.state
         cost = f"{record.ledger.steps} steps, {record.ledger.seconds:.0f} s"
         rising = ", still rising" if record.still_rising else ""
         self._say(f"{self._name}: {result} ({cost}{rising})")

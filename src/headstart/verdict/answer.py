@@ -15,6 +15,7 @@ from headstart.evidence.sizes import Sizes
 from headstart.evidence.statistics import Estimate
 from headstart.evidence.transplants import Transplants
 from headstart.evidence.tuning import Tuning
+from headstart.metrics import MetricName
 from headstart.verdict.answer_objects import ObjectsAnswer
 from headstart.verdict.answer_outlook import OutlookAnswer, outlook_answer
 from headstart.verdict.answer_parts import Cost, Interval, Open, Strict
@@ -32,7 +33,7 @@ SCHEMA: Literal[1] = 1
 class Metric(Interval):
     """An interval with the name of what was measured."""
 
-    name: Literal["accuracy"] = "accuracy"
+    name: MetricName = "accuracy"
 
 
 class CostWithPretraining(Strict):
@@ -51,7 +52,7 @@ class ArmAnswer(Open):
     metric: Metric | None  # on validation
     test: Metric | None  # on the test split, where it was opened for this arm
     start: float | None
-    slope: float | None  # accuracy per 1% of the arm's steps
+    slope: float | None  # gained per 1% of the arm's steps
     asymptote: Interval | None
     cost: Cost
     sweep_cost: Cost | None
@@ -145,6 +146,7 @@ class StudyAnswer(Open):
     """The whole of study.json."""
 
     schema_version: Literal[1] = Field(alias="schema")
+    metric: MetricName = "accuracy"  # what arms are judged by; `accuracy` in older versions
     question: Question
     profile: Profile
     arms: list[ArmAnswer]
@@ -186,8 +188,9 @@ def answer(
     objects: ObjectsAnswer | None = None,
     seconds: StudySeconds | None = None,
     arm_seconds: Mapping[str, Seconds] | None = None,
+    metric: MetricName = "accuracy",
 ) -> StudyAnswer:
-    """Put the answer together; `tests` holds accuracies on the test split, by strategy.
+    """Put the answer together; `tests` holds the metric on the test split, by strategy.
 
     `stages` are the names of the network's stages, which the transplants' cuts are told by; `order`
     is that in which the probe profile puts the arms. `rules` are by name, `arm_seconds` by
@@ -198,10 +201,11 @@ def answer(
     """
     return StudyAnswer(
         schema=SCHEMA,
+        metric=metric,
         question=Question.model_validate(dict(question)),
         profile=Profile.model_validate(dict(profile)),
         arms=[
-            _arm(arm, tests.get(arm.strategy), (arm_seconds or {}).get(arm.strategy))
+            _arm(arm, tests.get(arm.strategy), (arm_seconds or {}).get(arm.strategy), metric)
             for arm in arms
         ],
         verdict=VerdictAnswer(
@@ -210,9 +214,9 @@ def answer(
         ),
         transplants=_transplants(transplants, stages) if transplants else None,
         probe=probe_answer(probe, order) if probe else None,
-        outlook=outlook_answer(outlook, question["delta"]) if outlook else None,
-        sizes=sizes_answer(sizes) if sizes else None,
-        tuning=tuning_answer(tuning, delta=question["delta"]) if tuning else None,
+        outlook=outlook_answer(outlook, question["delta"], metric) if outlook else None,
+        sizes=sizes_answer(sizes, metric) if sizes else None,
+        tuning=tuning_answer(tuning, delta=question["delta"], metric=metric) if tuning else None,
         objects=objects,
         seconds=seconds,
         model=model,
@@ -227,12 +231,14 @@ def _transplants(found: Transplants, stages: Sequence[str]) -> TransplantsAnswer
     return TransplantsAnswer.model_validate({**content, "cuts": cuts})
 
 
-def _arm(arm: ArmEvidence, test: Estimate | None, seconds: Seconds | None) -> ArmAnswer:
+def _arm(
+    arm: ArmEvidence, test: Estimate | None, seconds: Seconds | None, metric: MetricName
+) -> ArmAnswer:
     return ArmAnswer(
         strategy=arm.strategy,
         state=arm.state,
-        metric=Metric(**asdict(arm.accuracy)) if arm.accuracy else None,
-        test=Metric(**asdict(test)) if test else None,
+        metric=Metric(name=metric, **asdict(arm.accuracy)) if arm.accuracy else None,
+        test=Metric(name=metric, **asdict(test)) if test else None,
         start=arm.start,
         slope=arm.slope,
         asymptote=Interval(**asdict(arm.asymptote)) if arm.asymptote else None,

@@ -9,6 +9,7 @@ from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.outlook import Outlook, mean_accuracy
 from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate, granted_bootstrap
 from headstart.evidence.verification import on_new_images
+from headstart.metrics import WORDS, MetricName
 from headstart.strategies import CONTROL
 from headstart.verdict.answer_outlook import DataWorthAnswer, ForecastAnswer
 from headstart.verdict.answer_parts import Interval, Strict
@@ -17,7 +18,7 @@ from headstart.verdict.decision import Pair, paired
 from headstart.verdict.racing import LeftOut
 
 HOW = (
-    "the most accurate of the other arms on the validation images, one that a race left out by "
+    "the {best} of the other arms on the validation images, one that a race left out by "
     "what it had reached; the control apart"
 )
 
@@ -26,7 +27,7 @@ class ArmForecast(Strict):
     """Of the model that an arm leaves, that of its first seed; 95% intervals."""
 
     strategy: str
-    accuracy: Interval  # on images of the same kind
+    accuracy: Interval  # the metric, on images of the same kind
     on_test: Interval | None  # on as many as the test split has; null where there is none
 
 
@@ -35,7 +36,7 @@ class DifferenceForecast(Strict):
 
     a: str
     b: str
-    difference: Interval  # accuracy of a less that of b
+    difference: Interval  # a's metric less that of b
     p_a_better: float
     on_test: Interval | None
 
@@ -44,24 +45,25 @@ class LeftOutForecast(Strict):
     """What a race foretold of an arm that it left out."""
 
     strategy: str
-    accuracy: float  # on validation, when it was left out
-    goal: float  # that its accuracy at the end would have to pass for it to matter
+    accuracy: float  # the metric on validation, when it was left out
+    goal: float  # that its metric at the end would have to pass for it to matter
     probability: float  # that it would
     reason: str
 
 
 class CatchUpForecast(ForecastAnswer):
-    """When one arm's validation accuracy at full rate is first at the goal, in steps; 80%."""
+    """When one arm's metric on validation at full rate is first at the goal, in steps; 80%."""
 
     scratch: str
     pretrained: str
     delta: float
-    goal: float  # accuracy of the pretrained arm less delta
+    goal: float  # metric of the pretrained arm less delta
 
 
 class ForecastContent(Strict):
     """All that is foretold."""
 
+    metric: MetricName = "accuracy"  # that every value here is of
     choice: str
     runner_up: str | None  # null where no other arm has a result
     runner_up_is: str
@@ -82,6 +84,7 @@ def forecast_answer(
     delta: float,
     test_images: int,
     left_out: Mapping[str, LeftOut],
+    metric: MetricName = "accuracy",
     seed: int = 0,
 ) -> ForecastContent:
     """What the arms' validation answers, the race and the outlook foretell.
@@ -98,9 +101,10 @@ def forecast_answer(
     if second is not None and second in done:
         pair = _difference(choice, second, delta, test_images, seed)
     return ForecastContent(
+        metric=metric,
         choice=choice.strategy,
         runner_up=None if second is None else second.strategy,
-        runner_up_is=HOW,
+        runner_up_is=HOW.format(best=WORDS[metric].best),
         delta=delta,
         test_images=test_images,
         arms=[_arm(arm, test_images) for arm in done],

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from headstart.evidence.breakdown import Breakdown
 from headstart.evidence.outlook import Outlook
+from headstart.metrics import MetricName
 from headstart.verdict.answer_parts import Interval, Open, Strict
 from headstart.verdict.foretelling import foretold
 
@@ -83,10 +84,10 @@ def breakdown_answer(found: Breakdown) -> BreakdownAnswer:
     return BreakdownAnswer.model_validate({**asdict(found), "losses": losses})
 
 
-def outlook_answer(found: Outlook, delta: float) -> OutlookAnswer:
+def outlook_answer(found: Outlook, delta: float, metric: MetricName = "accuracy") -> OutlookAnswer:
     """The forecasts as study.json holds them."""
     content: dict[str, Any] = asdict(found)
     content["breakdown"] = found.breakdown and breakdown_answer(found.breakdown)
     for gap in content["overfitting"].values():
         gap["steps"], gap["gaps"] = list(gap["steps"]), list(gap["gaps"])
-    return OutlookAnswer.model_validate({**content, "sentences": foretold(found, delta)})
+    return OutlookAnswer.model_validate({**content, "sentences": foretold(found, delta, metric)})

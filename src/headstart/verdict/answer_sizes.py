@@ -8,6 +8,7 @@ from typing import Literal
 
 from headstart.evidence.arms import ArmEvidence, ArmState
 from headstart.evidence.sizes import Kind, Sizes
+from headstart.metrics import MetricName
 from headstart.verdict.answer_outlook import BreakdownAnswer, DataWorthAnswer, breakdown_answer
 from headstart.verdict.answer_parts import Interval, Open, Strict
 from headstart.verdict.sizes import said
@@ -18,7 +19,7 @@ class SizeArmAnswer(Strict):
 
     strategy: str
     state: ArmState
-    metric: Interval | None  # accuracy on validation
+    metric: Interval | None  # on validation
     steps: int  # of one run
     seconds: float
     still_rising: bool
@@ -55,7 +56,7 @@ class BreakEvenAnswer(Strict):
 
 
 class SizesAnswer(Open):
-    """Accuracy over labelled images: see `headstart.evidence.sizes.Sizes`."""
+    """The metric over labelled images: see `headstart.evidence.sizes.Sizes`."""
 
     subsets: list[SubsetAnswer]  # the smallest first; the last is all training images
     best: dict[Kind, str]  # the arm of each kind that the break-evens are between
@@ -65,7 +66,7 @@ class SizesAnswer(Open):
     sentences: list[str]
 
 
-def sizes_answer(found: Sizes) -> SizesAnswer:
+def sizes_answer(found: Sizes, metric: MetricName = "accuracy") -> SizesAnswer:
     """A data-size study as study.json holds it."""
     worth = found.data_worth
     broken = {images: breakdown_answer(one) for images, one in found.breakdown.items()}
@@ -86,7 +87,7 @@ def sizes_answer(found: Sizes) -> SizesAnswer:
         ],
         data_worth=None if worth is None else DataWorthAnswer.model_validate(asdict(worth)),
         data_worth_of=found.data_worth_of,
-        sentences=said(found),
+        sentences=said(found, metric),
     )
 
 

@@ -10,15 +10,15 @@ from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.ledger import Spent
 from headstart.evidence.statistics import granted_bootstrap
 from headstart.evidence.tuning import TunedArm, TunedWay, Tuning
+from headstart.metrics import WORDS, MetricName, Words
 from headstart.records import Ledger
 from headstart.strategies.tuning import TUNED_ON, WAYS, Way
 from headstart.verdict.answer_parts import Cost, Interval, Open, Strict
 from headstart.verdict.decision import Judged, Pair, compare
-from headstart.verdict.wording import percent, points
 
 
 class DifferenceAnswer(Strict):
-    """Accuracy less that at the arm's own rate: see `headstart.verdict.decision.Pair`."""
+    """The metric less that at the arm's own rate: see `headstart.verdict.decision.Pair`."""
 
     difference: float
     low: float
@@ -32,7 +32,7 @@ class TunedWayAnswer(Strict):
     """An arm at one rate: see `headstart.evidence.tuning.TunedWay`."""
 
     factor: float
-    metric: Interval | None  # accuracy on validation; null while not all its seeds have run
+    metric: Interval | None  # on validation; null while not all its seeds have run
     difference: DifferenceAnswer | None  # null for its own rate, and where that is the same
     still_rising: bool
     failed: bool
@@ -56,7 +56,9 @@ class TuningAnswer(Open):
     sentences: list[str]
 
 
-def tuning_answer(found: Tuning, *, delta: float, seed: int = 0) -> TuningAnswer:
+def tuning_answer(
+    found: Tuning, *, delta: float, metric: MetricName = "accuracy", seed: int = 0
+) -> TuningAnswer:
     """The experiment as study.json holds it."""
     arms, sentences = [], list[str]()
     for arm in found.arms:
@@ -66,7 +68,7 @@ def tuning_answer(found: Tuning, *, delta: float, seed: int = 0) -> TuningAnswer
             for way in WAYS
         }
         arms.append(TunedArmAnswer(strategy=arm.strategy, **ways))
-        sentences += _said(arm, pairs)
+        sentences += _said(arm, pairs, WORDS[metric])
     if not arms:
         sentences.append(
             "No arm learned to its end at a rate of its own, so nothing is known of tuning: give "
@@ -106,7 +108,7 @@ def _way(found: TunedWay, pair: Pair | None) -> TunedWayAnswer:
     )
 
 
-def _said(arm: TunedArm, pairs: dict[Way, Pair | None]) -> Iterator[str]:
+def _said(arm: TunedArm, pairs: dict[Way, Pair | None], words: Words) -> Iterator[str]:
     """What reusing fine-tune's rate would have cost an arm that began at random."""
     own, reused = arm.ways["tuned"], arm.ways.get("reused")
     if reused is None or arm.strategy == TUNED_ON:
@@ -123,24 +125,20 @@ def _said(arm: TunedArm, pairs: dict[Way, Pair | None]) -> Iterator[str]:
     elif pair is None:
         yield f"{begins} {arm.strategy} was not run to the end: what that costs is not known."
     else:
-        yield _cost(arm.strategy, begins, own, reused, pair)
+        yield _cost(f"{begins} {arm.strategy}", own, reused, pair, words)
 
 
-def _cost(name: str, begins: str, own: TunedWay, reused: TunedWay, pair: Pair) -> str:
-    accuracies = [one.accuracy.value if one.accuracy else 0.0 for one in (reused, own)]
-    said = (
-        f"{begins} {name} has {percent(accuracies[0])}%, with its own ({_factor(own)}) "
-        f"{percent(accuracies[1])}%"
-    )
+def _cost(begins: str, own: TunedWay, reused: TunedWay, pair: Pair, words: Words) -> str:
+    values = [words.value(one.accuracy.value if one.accuracy else 0.0) for one in (reused, own)]
+    said = f"{begins} has {values[0]}, with its own ({_factor(own)}) {values[1]}"
     if pair.tied:
-        said += (
-            f": a difference under the {points(pair.resolving_power)} that these images can tell"
-        )
+        power = words.points(pair.resolving_power)
+        said += f": a difference under the {power} that these images can tell"
     else:
         what = "cost" if pair.difference < 0 else "brought"
         ends = (-pair.high, -pair.low) if pair.difference < 0 else (pair.low, pair.high)
         said += (
-            f": reusing it {what} {points(pair.difference)} "
+            f": reusing it {what} {words.points(pair.difference)} "
             f"({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
         )
     rising = own.still_rising or reused.still_rising

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from headstart.metrics import MetricName
 from headstart.verdict.answer_parts import Strict
 
 
@@ -18,9 +19,9 @@ class Span(Strict):
 
 
 class Row(Strict):
-    """One forecast and its fact: accuracies and differences are shares, catching up is in steps."""
+    """One forecast and its fact: metrics and differences are shares, catching up is in steps."""
 
-    what: Literal["accuracy", "difference", "left out", "catch-up"]
+    what: MetricName | Literal["difference", "left out", "catch-up"]
     arm: str
     other: str | None  # that it is compared with
     forecast: Span | None  # null where none was made
@@ -40,6 +41,7 @@ class VerificationAnswer(Strict):
     """The whole of verify.json."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
+    metric: MetricName = "accuracy"
     forecast: Verified
     verified: str  # ISO 8601, UTC
     choice: str

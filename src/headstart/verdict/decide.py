@@ -11,6 +11,7 @@ import numpy.typing as npt
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.statistics import granted_bootstrap
+from headstart.metrics import MetricName
 from headstart.strategies import CONTROL
 from headstart.verdict import reasons, wording
 from headstart.verdict.decision import (
@@ -42,12 +43,13 @@ ABOUT_THE_SAME = 1.1  # x the cheapest arm's FLOPs: no reason to prefer either
 def decide(
     arms: Sequence[ArmEvidence],
     *,
+    metric: MetricName = "accuracy",
     delta: float = 0.01,
     spread: float = CALIBRATION.spread,
     draws: int = 2000,
     seed: int = 0,
 ) -> Verdict:
-    """Choose an arm.
+    """Choose an arm. `metric` is what its `correct` holds: answers, or what images add to an AP.
 
     Candidates are the arms with predictions that are done, or unfinished with at least one seed
     (which is said). One that was cut off before its last step is compared and never chosen. The
@@ -56,14 +58,14 @@ def decide(
     Two rules say when an arm is good enough, and the cheapest arm that either one admits is
     chosen:
 
-    1. *Tied, and nothing to lose*: its accuracy is below the best measured one by less than the
+    1. *Tied, and nothing to lose*: its metric is below the best measured one by less than the
        resolving power of that pair, 2.8 sqrt(d / n) with the pair's own discordance d (smoothed,
        so that d > 0), the interval of their difference does not lie wholly beyond delta (see
        `is_tied`), and the loss to be expected is at most delta. That is the difference as it was
        seen times spread^2 / (spread^2 + its variance): true differences between arms scatter with
        a standard deviation of `spread`, so what few images show beyond that is mostly luck
        (shrinkage: Efron and Morris 1975, "Data Analysis Using Stein's Estimator").
-    2. *Close enough*: P(its accuracy >= the best of all - delta) >= 0.8, by paired bootstrap.
+    2. *Close enough*: P(its metric >= the best of all - delta) >= 0.8, by paired bootstrap.
 
     Both are needed. On small validation sets the second alone admits nobody, even among equal
     arms, or it pays forty times the compute for one image. On large ones the first alone would
@@ -85,7 +87,7 @@ def decide(
         if arm.correct is not None and arm.state in ("done", "unfinished")
     ]
     if all(one.cut_off for one in judged):
-        nothing = Decision(arms, [], None, None, [], {}, None, [], None, delta)
+        nothing = Decision(arms, [], None, None, [], {}, None, [], None, delta, metric)
         return _verdict(nothing)
     # The control is the last column, so that the candidates are the first ones.
     judged = sorted(judged, key=lambda one: (one.name == CONTROL, one.arm.cost.flops))
@@ -112,6 +114,7 @@ def decide(
         pairs=compare(judged, accuracies, delta),
         control=control,
         delta=delta,
+        metric=metric,
     )
     return _verdict(_choose(decision, close))
 

@@ -16,6 +16,7 @@ from headstart.evidence.statistics import (
     resolving_power,
     smoothed_discordance,
 )
+from headstart.metrics import WORDS, MetricName, Words
 
 LEVEL = 0.95  # of the intervals of differences
 SURE = 0.8  # of being within delta of the best; below it the advice is marked uncertain
@@ -28,7 +29,7 @@ class Pair:
 
     a: str
     b: str
-    difference: float  # accuracy of a minus that of b
+    difference: float  # a's metric minus that of b
     low: float
     high: float
     p_a_better: float  # ties count half
@@ -43,7 +44,7 @@ class Judged:
 
     arm: ArmEvidence
     correct: Correct  # [seeds, n]
-    value: float  # mean accuracy
+    value: float  # the metric: the mean over seeds and images
 
     @property
     def name(self) -> str:
@@ -68,13 +69,19 @@ class Decision:
     arms: Sequence[ArmEvidence]  # all, in the order they were planned
     candidates: Sequence[Judged]  # cheapest first
     choice: Judged | None
-    best: Judged | None  # the highest measured accuracy; the cheapest of equals
+    best: Judged | None  # the highest measured value; the cheapest of equals
     tied: Sequence[Judged]  # with the best, which is one of them; cheapest first
-    shortfalls: Mapping[str, float]  # by candidate: accuracy that choosing it is expected to lose
+    shortfalls: Mapping[str, float]  # by candidate: what choosing it is expected to lose
     confidence: float | None  # None where there was nothing to choose between
     pairs: Sequence[Pair]
     control: Judged | None  # frozen-random, where it ran
     delta: float
+    metric: MetricName = "accuracy"
+
+    @property
+    def words(self) -> Words:
+        """How the metric is spoken of."""
+        return WORDS[self.metric]
 
     @property
     def images(self) -> int:

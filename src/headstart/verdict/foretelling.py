@@ -13,23 +13,25 @@ from headstart.evidence.breakdown import Breakdown, Overfitting
 from headstart.evidence.data_worth import DataWorth
 from headstart.evidence.forecast import HORIZON, Forecast
 from headstart.evidence.outlook import Outlook
-from headstart.verdict.wording import chance, percent, points, subject
+from headstart.metrics import WORDS, MetricName, Words
+from headstart.verdict.wording import chance, subject
 
 LEVEL = "80%"
 HE, HERNANDEZ, PRECHELT = "He et al. 2018", "Hernandez et al. 2021", "Prechelt 1998"
 SAVES = f"Time is what pretrained weights save, whatever else they do ({HE})."
 
 
-def foretold(outlook: Outlook, delta: float) -> list[str]:
+def foretold(outlook: Outlook, delta: float, metric: MetricName = "accuracy") -> list[str]:
     """What may be said of catching up, of labels saved, of too little data and of over-fitting."""
-    said = [_catch_up(outlook, outlook.catch_up, points(delta))]
+    words = WORDS[metric]
+    said = [_catch_up(outlook, outlook.catch_up, words.points(delta))]
     if outlook.data_worth is not None:
         said.append(labels_saved(outlook.data_worth))
     if outlook.breakdown is not None and outlook.breakdown.state == "breakdown":
-        said.append(_breakdown(outlook.breakdown))
+        said.append(_breakdown(outlook.breakdown, words))
     overfitted = {name: gap for name, gap in outlook.overfitting.items() if gap.overfits}
     if overfitted:
-        said.append(_overfitted(overfitted))
+        said.append(_overfitted(overfitted, words))
     return said
 
 
@@ -81,16 +83,25 @@ def labels_saved(found: DataWorth, arm: str = "frozen features") -> str:
     )
 
 
-def _breakdown(found: Breakdown) -> str:
+def _breakdown(found: Breakdown, words: Words) -> str:
     short = found.shortfall
-    by = "" if short is None else f" by {percent(short.value)} points"
+    by = "" if short is None else f" by {100 * short.value:.1f} {words.point}s"
     return (
         "Training from scratch reached the training loss of fine-tuning and falls short of it"
         f"{by}: too little data, not too few steps ({HE}, section 5.2)."
     )
 
 
-def _overfitted(arms: Mapping[str, Overfitting]) -> str:
+def _overfitted(arms: Mapping[str, Overfitting], words: Words) -> str:
+    if not words.of_answers:
+        fell = ", ".join(
+            f"{name} after step {gap.lowest_step or 0:,.0f}" for name, gap in arms.items()
+        )
+        return (
+            f"Over-fitted: the {words.short} on validation images fell again ({fell}) while the "
+            "loss on training images went on falling. More steps will not help there; fewer "
+            f"weights to learn or more images may ({PRECHELT})."
+        )
     rose = ", ".join(
         f"{name} by {100 * (gap.rise or 0):.0f}% after step {gap.lowest_step or 0:,.0f}"
         for name, gap in arms.items()

@@ -10,9 +10,10 @@ from headstart.evidence.ends import Ends, Seen
 from headstart.evidence.fitting import Curve
 from headstart.evidence.race import chance_of_room, chance_to_exceed, look
 from headstart.evidence.statistics import Correct, granted_bootstrap
+from headstart.metrics import WORDS, MetricName, Words
 from headstart.strategies import CONTROL
 from headstart.strategies.defaults import scout_share
-from headstart.verdict.wording import chance, percent, points
+from headstart.verdict.wording import chance
 
 # Shares of its steps where an arm may be left out.
 RUNGS = (scout_share(scratch=False), 0.2, 1 / 3, 0.5, 0.7)
@@ -34,7 +35,7 @@ class Standing:
 
     @property
     def accuracy(self) -> float:
-        """On the validation images, now."""
+        """The metric on the validation images, now."""
         assert self.correct is not None
         return float(self.correct.mean())
 
@@ -45,7 +46,7 @@ class LeftOut:
 
     probability: float  # that it would have mattered
     reason: str
-    goal: float | None = None  # accuracy above which it would have; None where it had not begun
+    goal: float | None = None  # the metric above which it would have; None where it had not begun
 
 
 def left_out(
@@ -54,6 +55,7 @@ def left_out(
     *,
     delta: float,
     guessing: float,
+    metric: MetricName = "accuracy",
     hopeless: float = HOPELESS,
     ends: Ends = CALIBRATION.ends,
     patient: bool = True,
@@ -66,15 +68,16 @@ def left_out(
     a cheaper one if it ends within `delta`. Training from scratch always begins, because when it
     catches up is what is asked, and a `patient` race judges it in its favour: it matters if it
     comes within `delta`, whatever it costs. Plain successive halving would leave it out for having
-    begun behind. `guessing` is the error of the commonest class.
+    begun behind. `guessing` is the error of the commonest class, or 1 where nothing is found by
+    guessing.
     """
-    best = rival(arm, field)
+    best, words = rival(arm, field), WORDS[metric]
     if best is None:
         return None
     assert best.correct is not None
     if arm.correct is None:
-        return None if arm.scratch else _not_begun(best, delta, hopeless, seed)
-    seen = look_at(arm, field, guessing=guessing, seed=seed)
+        return None if arm.scratch else _not_begun(best, delta, hopeless, words, seed)
+    seen = look_at(arm, field, guessing=guessing, metric=metric, seed=seed)
     if seen is None:
         return None
     dearer = arm.flops > best.flops and not (arm.scratch and patient)
@@ -83,11 +86,12 @@ def left_out(
     p = chance_to_exceed(seen, arm.correct, best.correct, margin, model)
     if p >= hopeless:
         return None
-    goal = f"end more than {points(delta)} above" if dearer else f"come within {points(delta)} of"
+    room = words.points(delta)
+    goal = f"end more than {room} above" if dearer else f"come within {room} of"
     return LeftOut(
         p,
-        f"left out after {arm.taken} of {arm.steps} steps at {percent(arm.accuracy)}%: it "
-        f"would {goal} {best.name} ({percent(best.accuracy)}%) with a chance of {chance(p)}",
+        f"left out after {arm.taken} of {arm.steps} steps at {words.value(arm.accuracy)}: it "
+        f"would {goal} {best.name} ({words.value(best.accuracy)}) with a chance of {chance(p)}",
         best.accuracy + margin,
     )
 
@@ -101,14 +105,19 @@ def rival(arm: Standing, field: Sequence[Standing]) -> Standing | None:
 
 
 def look_at(
-    arm: Standing, field: Sequence[Standing], *, guessing: float, seed: int = 0
+    arm: Standing,
+    field: Sequence[Standing],
+    *,
+    guessing: float,
+    metric: MetricName = "accuracy",
+    seed: int = 0,
 ) -> Seen | None:
     """What the race has to go by for `arm`; None before its first step, or without a rival."""
     best = rival(arm, field)
     if best is None or best.correct is None or arm.curve is None:
         return None
     control = next((one.correct for one in field if one.name == CONTROL), None)
-    return look(arm.curve, arm.steps, best.correct, control, guessing, seed)
+    return look(arm.curve, arm.steps, best.correct, control, guessing, seed, metric)
 
 
 def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -> set[str]:
@@ -124,13 +133,18 @@ def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -
     return {one.name for one, p in zip(field, close, strict=True) if p >= OUT_OF_QUESTION}
 
 
-def _not_begun(best: Standing, delta: float, hopeless: float, seed: int) -> LeftOut | None:
+def _not_begun(
+    best: Standing, delta: float, hopeless: float, words: Words, seed: int
+) -> LeftOut | None:
     assert best.correct is not None
     p = chance_of_room(best.correct, delta, seed=seed)
     if p >= hopeless:
         return None
+    got = f"gets {words.value(best.accuracy)} right"
+    if not words.of_answers:
+        got = f"has {words.named(best.accuracy)}"
     return LeftOut(
         p,
-        f"not run: {best.name} gets {percent(best.accuracy)}% right, so the chance that anything "
-        f"is more than {points(delta)} better is {chance(p)}",
+        f"not run: {best.name} {got}, so the chance that anything is more than "
+        f"{words.points(delta)} better is {chance(p)}",
     )

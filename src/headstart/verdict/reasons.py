@@ -14,7 +14,6 @@ from headstart.verdict.wording import (
     measured,
     not_reached,
     percent,
-    points,
     still_open,
     subject,
     validation_images,
@@ -27,7 +26,7 @@ def reasons(decision: Decision) -> list[str]:
     if decision.choice is not None:
         choice = decision.choice
         found += _few(decision)
-        found += _guessing(choice)
+        found += _guessing(decision, choice)
         found += _ties(decision, choice)
         found += _uncertain(decision, choice)
         found += _others(decision, choice)
@@ -48,47 +47,47 @@ def _few(decision: Decision) -> list[str]:
 
 
 def _ties(decision: Decision, choice: Judged) -> Iterator[str]:
-    best = decision.best
+    best, words = decision.best, decision.words
     assert best is not None
     others = [one for one in decision.tied if one is not best]
     if others:
         listed = ", ".join(
-            f"{one.name} ({percent(one.value)}%, {points(best.value - one.value)} less where "
-            f"{points(decision.pair(best, one).resolving_power)} can be separated)"
+            f"{one.name} ({words.value(one.value)}, {words.points(best.value - one.value)} less "
+            f"where {words.points(decision.pair(best, one).resolving_power)} can be separated)"
             for one in others
         )
         yield (
-            f"Tied with the most accurate, {best.name} ({percent(best.value)}%), on "
+            f"Tied with the {words.best}, {best.name} ({words.value(best.value)}), on "
             f"{validation_images(decision.images)}: {listed}. Of tied arms the cheapest is taken"
-            f" that is expected to lose at most {points(decision.delta)}, of equally cheap ones "
-            "the most accurate."
+            f" that is expected to lose at most {words.points(decision.delta)}, of equally cheap "
+            f"ones the {words.best}."
         )
     if choice not in decision.tied:
         pair = decision.pair(best, choice)
         yield (
-            f"{subject(best.name)} is {points(pair.difference)} more accurate than {choice.name} "
-            f"({100 * pair.low:.1f} to {100 * pair.high:.1f}), "
+            f"{subject(best.name)} is {words.points(pair.difference)} {words.better} than "
+            f"{choice.name} ({100 * pair.low:.1f} to {100 * pair.high:.1f}), "
             f"which {decision.images} images do separate, but it is "
-            f"{chance(decision.confidence or 0)} sure that no more than {points(decision.delta)} "
-            "is lost."
+            f"{chance(decision.confidence or 0)} sure that no more than "
+            f"{words.points(decision.delta)} is lost."
         )
 
 
 def _uncertain(decision: Decision, choice: Judged) -> Iterator[str]:
-    confidence, best = decision.confidence, decision.best
+    confidence, best, words = decision.confidence, decision.best, decision.words
     if confidence is None or confidence >= SURE or best is None or decision.images < FEW:
         return
     said = (
         f"Uncertain: with a chance of {chance(1 - confidence)} something tested is more than "
-        f"{points(decision.delta)} better than {choice.name}."
+        f"{words.points(decision.delta)} better than {choice.name}."
     )
     if best is choice:
         yield f"{said} More validation images would tell."
     else:
         better = decision.pair(best, choice).p_a_better
         yield (
-            f"{said} If accuracy counts for more than compute, take {best.name} "
-            f"({chance(better)} likely to be the more accurate of the two)."
+            f"{said} If {words.short} counts for more than compute, take {best.name} "
+            f"({chance(better)} likely to be the {words.better} of the two)."
         )
 
 
@@ -96,6 +95,7 @@ def _others(decision: Decision, choice: Judged) -> Iterator[str]:
     """Arms that are measurably below the choice, and had their chance."""
     if decision.images < FEW:
         return
+    words = decision.words
     for one in decision.candidates:
         if one is choice or one.open_ended or one in decision.tied:
             continue
@@ -105,8 +105,9 @@ def _others(decision: Decision, choice: Judged) -> Iterator[str]:
         test = "" if pair.mcnemar is None else f", McNemar p = {pair.mcnemar:.2g}"
         level = ", no longer rising" if one.arm.planned_steps and one.arm.state == "done" else ""
         yield (
-            f"{subject(one.name)} gave {measured(one)}{level}: {points(pair.difference)} below "
-            f"{choice.name} ({100 * pair.low:.1f} to {100 * pair.high:.1f}{test})."
+            f"{subject(one.name)} gave {measured(one, words)}{level}: "
+            f"{words.points(pair.difference)} below {choice.name} "
+            f"({100 * pair.low:.1f} to {100 * pair.high:.1f}{test})."
         )
 
 
@@ -123,8 +124,9 @@ def _still_open(decision: Decision, choice: Judged) -> list[str]:
     arms = still_open(decision)
     if len(arms) <= 1:
         return [not_reached(decision, choice, one) for one in arms]
+    value = decision.words.value
     listed = ", ".join(
-        f"{one.name} {percent(one.value)}% in {one.arm.cost.steps} steps" for one in arms
+        f"{one.name} {value(one.value)} in {one.arm.cost.steps} steps" for one in arms
     )
     return [f"Still rising or not finished, so more steps may bring them further: {listed}."]
 
@@ -145,27 +147,35 @@ def _control(decision: Decision) -> Iterator[str]:
     linear = next((one for one in decision.candidates if one.name == "linear"), None)
     if control is None or linear is None:
         return
-    pair = decision.pair(linear, control)
-    numbers = f"{percent(control.value)}% against {percent(linear.value)}% for linear"
+    pair, words = decision.pair(linear, control), decision.words
+    numbers = f"{words.value(control.value)} against {words.value(linear.value)} for linear"
     if pair.tied or pair.difference < 0:
         yield (
             f"Control: frozen random features gave {numbers}, not clearly less (differences under "
-            f"{points(pair.resolving_power)} do not show): here pretrained features are not "
+            f"{words.points(pair.resolving_power)} do not show): here pretrained features are not "
             "measurably better than random ones."
         )
     else:
-        yield f"Control: frozen random features gave {numbers}, {points(pair.difference)} less."
+        less = words.points(pair.difference)
+        yield f"Control: frozen random features gave {numbers}, {less} less."
 
 
-def _guessing(choice: Judged) -> Iterator[str]:
+def _guessing(decision: Decision, choice: Judged) -> Iterator[str]:
+    """Whether the choice does better than one could without looking at an image."""
     accuracy, predictions = choice.arm.accuracy, choice.arm.predictions
+    words = decision.words
+    if accuracy is not None and accuracy.low <= 0 and not words.of_answers:
+        yield (
+            f"Whoever guesses where objects are has an AP of about 0: {choice.name}, at "
+            f"{measured(choice, words)}, is not clearly better."
+        )
     if accuracy is None or predictions is None:
         return
     commonest = float(np.bincount(predictions.labels).max() / len(predictions.labels))
     if accuracy.low <= commonest:
         yield (
             f"Always answering the commonest class would get {percent(commonest)}% right: "
-            f"{choice.name}, at {measured(choice)}, is not clearly better."
+            f"{choice.name}, at {measured(choice, words)}, is not clearly better."
         )
 
 

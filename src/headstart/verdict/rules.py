@@ -19,31 +19,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.probe import ENOUGH, FEW, HIGH, MANY, NO_LIFT
 from headstart.evidence.statistics import Estimate
 from headstart.strategies import CONTROL, SOLVED
+from headstart.verdict import rules_objects
 from headstart.verdict.quadrant import SOURCE as CS231N
 from headstart.verdict.quadrant import quadrant
-from headstart.verdict.rules_measured import Measurements, Reason, accuracy
+from headstart.verdict.rules_measured import SCRATCH, Measurements, Reason, accuracy
+from headstart.verdict.rules_objects import HE
 from headstart.verdict.wording import percent, points
 
-HE = "He et al. 2018, arXiv 1811.08883"
 HESTNESS = "Hestness et al. 2017, arXiv 1712.00409"
 RAGHU = "Raghu et al. 2019, arXiv 1902.07208"
 REED = "Reed et al. 2021, arXiv 2103.12718; Zhang et al. 2025, arXiv 2503.09707"
 SORKHEI = "Sorkhei et al. 2025, arXiv 2503.18528"
 YOSINSKI = "Yosinski et al. 2014, arXiv 1411.1792"
 
-SCRATCH = ("scratch", "scratch-gn")
 HELPS = 0.25  # pixel lift from which on pretrained features say much that pixels do not
 APART = 0.1  # of similarity, between the first quarter of the network and the last
 UNLABELLED = 10  # times the labelled images: fewer are not worth a training of their own
 
 
 def reasons_with_sources(measured: Measurements) -> dict[str, Reason]:
-    """What the rules say about `measured`, by the rule's name, the most general first."""
-    found = ((name, rule(measured)) for name, rule in RULES.items())
+    """What the rules say about `measured`, by the rule's name, the most general first.
+
+    Rules about classes and frozen codes are not asked about objects, nor those about objects of
+    classes.
+    """
+    rules = RULES if measured.words.of_answers else RULES_OF_OBJECTS
+    found = ((name, rule(measured)) for name, rule in rules.items())
     return {name: reason for name, reason in found if reason is not None}
 
 
@@ -58,11 +62,11 @@ def folklore(m: Measurements) -> Reason | None:
         return None
     if choice.strategy in found.strategies:
         follower = choice
-    numbers = f"{_with_accuracy(follower)}, {_with_accuracy(choice)}"
+    numbers = f"{m.told(follower)}, {m.told(choice)}"
     if follower is choice:
-        held, why = "right here", f"measured, it is right ({_with_accuracy(choice)})"
+        held, why = "right here", f"measured, it is right ({m.told(choice)})"
     elif follower.still_rising or follower.state != "done":
-        held, why = "not settled", f"not settled, {_with_accuracy(follower)} so far"
+        held, why = "not settled", f"not settled, {m.told(follower)} so far"
     elif m.tied(follower) and m.tied(choice):
         held = "not measurably better"
         why = f"no more accurate here than is known ({numbers})"
@@ -88,8 +92,8 @@ def scratch_wins(m: Measurements) -> Reason | None:
     if choice is None or choice.strategy not in SCRATCH or others is None or m.tied(others):
         return None
     said = "Against custom, pretrained weights do not pay here"
-    numbers = f"{_with_accuracy(choice)}, {_with_accuracy(others)}"
-    return Reason(f"{said}: {numbers}", said, RAGHU)
+    numbers = f"{m.told(choice)}, {m.told(others)}"
+    return Reason(f"{said}: {numbers}", said, RAGHU if m.words.of_answers else HE)
 
 
 def weights_anyway(m: Measurements) -> Reason | None:
@@ -111,8 +115,8 @@ def weights_anyway(m: Measurements) -> Reason | None:
         return None
     ratio = scratch.cost.flops / max(choice.cost.flops, 1.0)
     return Reason(
-        f"{enough} are enough to train from scratch ({_with_accuracy(scratch)}, "
-        f"{_with_accuracy(choice)}), yet start from the pretrained weights: scratch took "
+        f"{enough} are enough to train from scratch ({m.told(scratch)}, "
+        f"{m.told(choice)}), yet start from the pretrained weights: scratch took "
         f"{ratio:.1f} times the compute",
         brief,
         source,
@@ -247,10 +251,11 @@ RULES: dict[str, Callable[[Measurements], Reason | None]] = {
         early_stages, neighbours, likeness, depth,
     )
 }  # fmt: skip
-
-
-def _with_accuracy(arm: ArmEvidence) -> str:
-    return f"{arm.strategy} {percent(accuracy(arm))}%"
+RULES_OF_OBJECTS: dict[str, Callable[[Measurements], Reason | None]] = {
+    scratch_wins.__name__: scratch_wins,
+    **rules_objects.RULES,
+    depth.__name__: depth,
+}
 
 
 def _share(found: Estimate) -> str:

@@ -9,7 +9,25 @@ from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.probe import ProbeEvidence
 from headstart.evidence.similarity import Similarity
 from headstart.evidence.statistics import Estimate
+from headstart.metrics import WORDS, MetricName, Words
 from headstart.verdict.decide import Verdict
+
+SCRATCH = ("scratch", "scratch-gn")
+FINE_TUNE = "fine-tune"
+
+
+@dataclass(frozen=True)
+class TrainingObjects:
+    """The annotated objects of the training images."""
+
+    images: int
+    instances_per_image: float
+    classes: int
+
+    @property
+    def instances(self) -> int:
+        """Objects of all classes."""
+        return round(self.images * self.instances_per_image)
 
 
 @dataclass(frozen=True)
@@ -21,7 +39,14 @@ class Measurements:
     images_per_class: float | None = None  # training images, the mean over classes
     similarity: Similarity | None = None
     probe: ProbeEvidence | None = None
-    delta: float = 0.01  # accuracy that does not matter
+    delta: float = 0.01  # a difference that does not matter
+    metric: MetricName = "accuracy"
+    objects: TrainingObjects | None = None  # None where images have labels and no objects
+
+    @property
+    def words(self) -> Words:
+        """How the metric is spoken of."""
+        return WORDS[self.metric]
 
     @property
     def lift(self) -> Estimate | None:
@@ -39,13 +64,17 @@ class Measurements:
         return next(named, None)
 
     def best(self, names: Sequence[str]) -> ArmEvidence | None:
-        """The most accurate of these arms, if any has a result."""
+        """The best of these arms, if any has a result."""
         found = [arm for arm in map(self.arm, names) if arm is not None]
         return max(found, key=accuracy, default=None)
 
     def tied(self, arm: ArmEvidence) -> bool:
-        """Whether the images cannot tell the arm from the most accurate one."""
+        """Whether the images cannot tell the arm from the best one."""
         return self.verdict is not None and arm.strategy in self.verdict.tied
+
+    def told(self, arm: ArmEvidence) -> str:
+        """An arm with its metric: "linear 95.4%"."""
+        return f"{arm.strategy} {self.words.value(accuracy(arm))}"
 
 
 @dataclass(frozen=True)
@@ -58,5 +87,5 @@ class Reason:
 
 
 def accuracy(arm: ArmEvidence) -> float:
-    """On validation; 0 without a result."""
+    """The metric on validation; 0 without a result."""
     return arm.accuracy.value if arm.accuracy else 0.0

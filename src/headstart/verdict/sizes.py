@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.evidence.sizes import BreakEven, Sizes
+from headstart.metrics import WORDS, MetricName, Words
 from headstart.verdict.foretelling import LEVEL, labels_saved
-from headstart.verdict.wording import chance, percent
+from headstart.verdict.wording import chance
 
 
-def said(found: Sizes) -> list[str]:
+def said(found: Sizes, metric: MetricName = "accuracy") -> list[str]:
     """What may be said of breaking even, of labels saved and of too little data."""
-    sentences = [_break_even(one) for one in found.break_even if one.state != "withheld"]
+    words = WORDS[metric]
+    sentences = [_break_even(one, words) for one in found.break_even if one.state != "withheld"]
     sentences += _withheld(found)
     if found.data_worth is not None and found.data_worth_of is not None:
         sentences.append(labels_saved(found.data_worth, found.data_worth_of))
-    return [*sentences, *_breakdown(found), *_rising(found), *_missing(found)]
+    return [*sentences, *_breakdown(found, words), *_rising(found, words), *_missing(found)]
 
 
-def _break_even(found: BreakEven) -> str:
+def _break_even(found: BreakEven, words: Words) -> str:
     first, second = found.first, found.second
     span = f"between {found.smallest:,} and {found.largest:,} labelled images"
     if found.state == "crosses" and found.images is not None:
         low = f"under {found.smallest:,}" if found.low is None else f"{found.low:,.0f}"
         high = f"over {found.largest:,}" if found.high is None else f"{found.high:,.0f}"
         return (
-            f"{first} is the more accurate with few images; {second} breaks even with it at about "
-            f"{found.images:,.0f} labelled images ({LEVEL} interval {low} to {high}) and leads "
-            f"from there on."
+            f"{first} is the {words.better} with few images; {second} breaks even with it at "
+            f"about {found.images:,.0f} labelled images ({LEVEL} interval {low} to {high}) and "
+            "leads from there on."
         )
     if found.state in ("first leads", "second leads"):
         ahead, behind = (first, second) if found.state == "first leads" else (second, first)
@@ -52,21 +54,23 @@ def _withheld(found: Sizes) -> Iterator[str]:
         yield f"Where {', '.join(named)} break even is not said: {reason}."
 
 
-def _breakdown(found: Sizes) -> Iterator[str]:
+def _breakdown(found: Sizes, words: Words) -> Iterator[str]:
     broken = [n for n, one in found.breakdown.items() if one.state == "breakdown"]
     if not broken:
         return
     on = ", ".join(f"{n:,}" for n in broken)
     short = found.breakdown[broken[-1]].shortfall
-    by = "" if short is None else f" (by {percent(short.value)} points on {broken[-1]:,})"
+    by = ""
+    if short is not None:
+        by = f" (by {100 * short.value:.1f} {words.point}s on {broken[-1]:,})"
     yield (
         f"On {on} labelled images {found.best['scratch']} reached fine-tune's training loss and "
-        f"falls short of its accuracy{by}: too little data to train from scratch, not too few "
+        f"falls short of its {words.short}{by}: too little data to train from scratch, not too few "
         "steps (He et al. 2018, section 5.2)."
     )
 
 
-def _rising(found: Sizes) -> Iterator[str]:
+def _rising(found: Sizes, words: Words) -> Iterator[str]:
     """Rule 4: nothing is held against a curve that still rises."""
     for name in found.best.values():
         on = [
@@ -77,8 +81,9 @@ def _rising(found: Sizes) -> Iterator[str]:
         ]
         if on:
             yield (
-                f"{name} was still rising when it ended on {', '.join(on)} images: its accuracies "
-                "there are floors, and with more steps its break-evens would lie elsewhere."
+                f"{name} was still rising when it ended on {', '.join(on)} images: its "
+                f"{words.plural} there are floors, and with more steps its break-evens would lie "
+                "elsewhere."
             )
 
 

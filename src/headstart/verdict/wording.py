@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headstart.metrics import WORDS, Words
 from headstart.strategies.transplants import in_words
 from headstart.verdict.decision import SURE, Decision, Judged
 
@@ -74,7 +75,8 @@ def not_reached(decision: Decision, choice: Judged, arm: Judged) -> str:
     """What can be said of an arm whose curve was still rising: never that it is worse."""
     within, where = _within(arm)
     how = "was still rising" if arm.arm.still_rising else "had not finished"
-    reached = f"{subject(arm.name)} reached {percent(arm.value)}% {within} and {how}"
+    value = decision.words.value(arm.value)
+    reached = f"{subject(arm.name)} reached {value} {within} and {how}"
     if decision.pair(choice, arm).tied:
         return f"{reached}: these {decision.images} images cannot tell it from {choice.name}."
     if arm.value > choice.value:
@@ -94,8 +96,7 @@ def percent(share: float) -> str:
 
 def points(difference: float) -> str:
     """A difference in accuracy, in percentage points and without its sign: "0.7 points"."""
-    text = f"{min(100 * abs(difference), 100):.1f}".removesuffix(".0")
-    return f"{text} point" if text == "1" else f"{text} points"
+    return WORDS["accuracy"].points(difference)
 
 
 def chance(probability: float | None) -> str:
@@ -120,20 +121,31 @@ def compute(arm: Judged, unit: Judged) -> str:
     return f"1/{_short(1 / ratio)} of the compute"
 
 
-def measured(arm: Judged) -> str:
-    """Accuracy with its interval: "95.4% (91.2-97.8)"."""
-    accuracy = arm.arm.accuracy
-    interval = f" ({percent(accuracy.low)}-{percent(accuracy.high)})" if accuracy else ""
-    return f"{percent(arm.value)}%{interval}"
+def measured(arm: Judged, words: Words) -> str:
+    """The metric with its interval: "95.4% (91.2-97.8)", "31.2 AP (28.1-34.0)"."""
+    return f"{words.value(arm.value)}{_interval(arm)}"
+
+
+def _interval(arm: Judged) -> str:
+    found = arm.arm.accuracy
+    return f" ({percent(found.low)}-{percent(found.high)})" if found else ""
 
 
 def _use(decision: Decision, choice: Judged) -> str:
     seeds = len(choice.correct)
     mean = f", the mean of {seeds} seeds" if seeds > 1 else ""
     return (
-        f"{advice(choice.name)} ({choice.name}): {measured(choice)} of {decision.images} "
-        f"validation images right{mean}{_sure(decision)}."
+        f"{advice(choice.name)} ({choice.name}): {_on_images(decision, choice)}{mean}"
+        f"{_sure(decision)}."
     )
+
+
+def _on_images(decision: Decision, choice: Judged) -> str:
+    """The metric with its interval, and the images that it was measured on."""
+    words, images = decision.words, f"{decision.images} validation images"
+    if words.of_answers:
+        return f"{measured(choice, words)} of {images} right"
+    return f"{words.named(choice.value)}{_interval(choice)} on {images}"
 
 
 def _sure(decision: Decision) -> str:
@@ -142,14 +154,18 @@ def _sure(decision: Decision) -> str:
     how = "" if decision.confidence >= SURE else "uncertain: only "
     return (
         f" ({how}{chance(decision.confidence)} sure that nothing tested is more than "
-        f"{points(decision.delta)} better)"
+        f"{decision.words.points(decision.delta)} better)"
     )
 
 
 def _too_few(decision: Decision, choice: Judged) -> str:
-    n = decision.images
-    right = f"{choice.value * n:.1f}".removesuffix(".0")
-    first = f"{advice(choice.name)} ({choice.name}): {right} of {validation_images(n)} right."
+    n, words = decision.images, decision.words
+    if words.of_answers:
+        right = f"{choice.value * n:.1f}".removesuffix(".0")
+        got = f"{right} of {validation_images(n)} right"
+    else:
+        got = f"{words.named(choice.value)} on {validation_images(n)}"
+    first = f"{advice(choice.name)} ({choice.name}): {got}."
     if len(decision.candidates) == 1:
         return f"{first} It is the only arm with a result, and {n} is too few to say how good."
     several = len(decision.tied) > 1 and choice is decision.tied[0]
@@ -167,10 +183,11 @@ def _rival(decision: Decision, choice: Judged) -> Judged | None:
 
 
 def _against(decision: Decision, choice: Judged, rival: Judged) -> str:
-    cost = compute(rival, choice)
+    cost, words = compute(rival, choice), decision.words
     rising = f" {_within(rival)[0]} and was still rising" if rival.arm.still_rising else ""
     said = (
-        f"{subject(rival.name)} gave {percent(rival.value)}%{' at ' if cost else ''}{cost}{rising}"
+        f"{subject(rival.name)} gave {words.value(rival.value)}{' at ' if cost else ''}{cost}"
+        f"{rising}"
     )
     pair = decision.pair(rival, choice)
     if pair.tied:
@@ -178,19 +195,20 @@ def _against(decision: Decision, choice: Judged, rival: Judged) -> str:
         so = ", so the cheaper is taken" if dearer else _expected_loss(decision, rival)
         return (
             f"{said}: these {decision.images} images cannot separate differences under "
-            f"{points(pair.resolving_power)}{so}."
+            f"{words.points(pair.resolving_power)}{so}."
         )
     if rival.value > choice.value:
         return (
-            f"{said}, {points(pair.difference)} more, where {points(decision.delta)} may be lost "
-            "for less compute."
+            f"{said}, {words.points(pair.difference)} more, where {words.points(decision.delta)} "
+            "may be lost for less compute."
         )
     return f"{said}."
 
 
 def _expected_loss(decision: Decision, rival: Judged) -> str:
     lost = decision.shortfalls[rival.name]
-    return f", yet it is expected to lose {points(lost)}" if lost > decision.delta else ""
+    said = f", yet it is expected to lose {decision.words.points(lost)}"
+    return said if lost > decision.delta else ""
 
 
 def _within(arm: Judged) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Accuracy, with its interval, against what it cost."""
+"""The metric, with its interval, against what it cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import altair as alt
 from markupsafe import Markup
 
-from headstart.report import wording
+from headstart.metrics import WORDS, MetricName
 from headstart.report.charts.drawing import (
     INK,
     PAGE,
@@ -41,7 +41,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 @dataclass(frozen=True)
 class Spot:
-    """One arm in accuracy against cost."""
+    """One arm in its metric against its cost."""
 
     strategy: str
     look: Look
@@ -52,7 +52,9 @@ class Spot:
     chosen: bool
 
 
-def cost(spots: Sequence[Spot], reach: Reach, delta: float, shape: str) -> Markup | None:
+def cost(
+    spots: Sequence[Spot], reach: Reach, delta: float, shape: str, metric: MetricName = "accuracy"
+) -> Markup | None:
     """Points with whiskers on a log axis; the band holds what is within `delta` of the best."""
     spots = [spot for spot in spots if spot.cost > 0]
     if not spots:
@@ -62,10 +64,10 @@ def cost(spots: Sequence[Spot], reach: Reach, delta: float, shape: str) -> Marku
     x = Scale(low / 1.8, high * (2.2 if shape == WIDE else 3), size.plot_width, log=True)
     y = accuracy_scale([v for spot in spots for v in (spot.low, spot.high)], size)
     horizontal = alt.X("x:Q", scale=x.vega(), axis=axis(reach.title, ticks(x, reach)))
-    at = {"x": horizontal, "y": accuracy_axis(y)}
+    at = {"x": horizontal, "y": accuracy_axis(y, metric)}
     best = max(spot.value for spot in spots)
     across = spread([x.pixel(spot.cost) for spot in spots], APART, 0, x.pixels)
-    rows = [_row(spot, reach, x.value(at)) for spot, at in zip(spots, across, strict=True)]
+    rows = [_row(spot, reach, x.value(at), metric) for spot, at in zip(spots, across, strict=True)]
     layers = [
         Layer(
             [{"x": x.low, "right": x.high, "y": max(best - delta, y.low), "top": best}],
@@ -89,11 +91,11 @@ def cost(spots: Sequence[Spot], reach: Reach, delta: float, shape: str) -> Marku
         )
         for spot, (left, middle) in zip(spots, labels, strict=True)
     ]
-    return draw(layers, size, f"Accuracy against {reach.title}")
+    return draw(layers, size, f"{WORDS[metric].title} against {reach.title}")
 
 
-def _row(spot: Spot, reach: Reach, x: float) -> Row:
-    tip = f"{spot.strategy}: {wording.percent(spot.value)}, {spoken(spot.cost, reach)}"
+def _row(spot: Spot, reach: Reach, x: float, metric: MetricName) -> Row:
+    tip = f"{spot.strategy}: {WORDS[metric].value(spot.value)}, {spoken(spot.cost, reach)}"
     return styled(spot.look, x=x, y=spot.value, low=spot.low, high=spot.high, tip=tip)
 
 

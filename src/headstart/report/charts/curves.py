@@ -1,4 +1,4 @@
-"""Validation accuracy as it rises over steps, images, seconds or FLOPs."""
+"""The metric on validation as it rises over steps, images, seconds or FLOPs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import altair as alt
 import numpy as np
 from markupsafe import Markup
 
+from headstart.metrics import WORDS, MetricName, Words
 from headstart.records import CurvePoint
-from headstart.report import wording
 from headstart.report.charts.drawing import (
     COLOUR,
     DASH,
@@ -48,12 +48,12 @@ class Line:
     strategy: str
     look: Look
     curves: list[list[CurvePoint]]  # by seed; empty for a solved head
-    end: float | None  # accuracy in the answer
+    end: float | None  # metric in the answer
     cost: dict[str, float]
 
 
 def mean_curve(curves: Sequence[Sequence[CurvePoint]], reach: Reach) -> list[tuple[float, float]]:
-    """(x, accuracy), averaged over seeds at the steps that every seed has evaluated."""
+    """(x, metric), averaged over seeds at the steps that every seed has evaluated."""
     by_step = [{point.step: point for point in curve} for curve in curves]
     shared = sorted(set.intersection(*(set(points) for points in by_step))) if by_step else []
     return [
@@ -65,7 +65,9 @@ def mean_curve(curves: Sequence[Sequence[CurvePoint]], reach: Reach) -> list[tup
     ]
 
 
-def curves(arms: Sequence[Line], reach: Reach, log: bool, shape: str) -> Markup | None:
+def curves(
+    arms: Sequence[Line], reach: Reach, log: bool, shape: str, metric: MetricName = "accuracy"
+) -> Markup | None:
     """Seeds thin, their mean bold, solved heads as levels; None where no arm has a curve."""
     moving = [line for line in arms if line.curves]
     still = [line for line in arms if not line.curves and line.end is not None]
@@ -80,10 +82,11 @@ def curves(arms: Sequence[Line], reach: Reach, log: bool, shape: str) -> Markup 
     heights = [point.accuracy for point in measured] + [line.end or 0.0 for line in still]
     y = accuracy_scale(heights, size)
 
-    means = [row for line in moving for row in _mean(line, reach, x)]
-    levels = [_level(line, reach, x) for line in still]
+    words = WORDS[metric]
+    means = [row for line in moving for row in _mean(line, reach, x, words)]
+    levels = [_level(line, reach, x, words) for line in still]
     horizontal = alt.X("x:Q", scale=x.vega(), axis=axis(reach.title, ticks(x, reach)))
-    at = {"x": horizontal, "y": accuracy_axis(y)}
+    at = {"x": horizontal, "y": accuracy_axis(y, metric)}
     layers = [
         Layer(
             [row for line in moving for row in _seeds(line, reach, x)],
@@ -102,7 +105,7 @@ def curves(arms: Sequence[Line], reach: Reach, log: bool, shape: str) -> Markup 
     ]
     if shape == WIDE:
         layers += _end_labels(arms, means + levels, x, y, at)
-    return draw(layers, size, f"Validation accuracy over {reach.title}")
+    return draw(layers, size, f"Validation {metric} over {reach.title}")
 
 
 def _row(line: Line, **rest: Any) -> Row:
@@ -120,19 +123,19 @@ def _seeds(line: Line, reach: Reach, x: Scale) -> Iterator[Row]:
                 yield {"x": amount, "y": point.accuracy, "seed": seed, "colour": line.look.colour}
 
 
-def _mean(line: Line, reach: Reach, x: Scale) -> Iterator[Row]:
+def _mean(line: Line, reach: Reach, x: Scale, words: Words) -> Iterator[Row]:
     seeds = f", mean of {len(line.curves)} seeds" if len(line.curves) > 1 else ""
-    for amount, accuracy in mean_curve(line.curves, reach):
+    for amount, height in mean_curve(line.curves, reach):
         if amount >= x.low:
             where = spoken(amount, reach)
-            tip = f"{line.strategy}: {wording.percent(accuracy)} at {where}{seeds}"
-            yield _row(line, x=amount, y=accuracy, tip=tip)
+            tip = f"{line.strategy}: {words.value(height)} at {where}{seeds}"
+            yield _row(line, x=amount, y=height, tip=tip)
 
 
-def _level(line: Line, reach: Reach, x: Scale) -> Row:
+def _level(line: Line, reach: Reach, x: Scale, words: Words) -> Row:
     """A solved head: a level from what it cost to the end of the axis."""
     begin = min(max(line.cost.get(reach.field, 0.0), x.low), x.high)
-    tip = f"{line.strategy}: {wording.percent(line.end)}, solved without steps"
+    tip = f"{line.strategy}: {words.value(line.end or 0.0)}, solved without steps"
     return _row(line, x=begin, right=x.high, y=line.end, tip=tip)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import altair as alt
 
+from headstart.metrics import MetricName
 from headstart.report import wording
 
 DURATIONS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000)
@@ -98,8 +99,10 @@ def accuracy_scale(values: Sequence[float], size: Size) -> Scale:
     return Scale(max(0.0, low - room), min(1.0, high + room), size.plot_height, downward=True)
 
 
-def accuracy_axis(y: Scale) -> alt.Y:
-    ticks = [(t, f"{100 * t:g}%") for t in linear_ticks(y.low, y.high, round(y.pixels / 50))]
+def accuracy_axis(y: Scale, metric: MetricName = "accuracy") -> alt.Y:
+    """The vertical axis of accuracies, or of another metric."""
+    sign = "%" if metric == "accuracy" else ""
+    ticks = [(t, f"{100 * t:g}{sign}") for t in linear_ticks(y.low, y.high, round(y.pixels / 50))]
     return alt.Y("y:Q", scale=y.vega(), axis=axis(None, ticks))
 
 

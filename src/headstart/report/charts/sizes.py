@@ -1,4 +1,4 @@
-"""Accuracy over labelled images, where arms break even, and where scratch breaks down."""
+"""The metric over labelled images, where arms break even, and where scratch breaks down."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 from markupsafe import Markup
 
+from headstart.metrics import WORDS, MetricName
 from headstart.report import wording
 from headstart.report.charts.drawing import (
     COLOUR,
@@ -66,12 +67,13 @@ def accuracy_over_images(
     broken: Sequence[int],
     amounts: Sequence[int],
     shape: str,
+    metric: MetricName = "accuracy",
 ) -> Markup | None:
     """A line and a band for each arm on a log axis; None where no arm has two sizes.
 
     `amounts` are all sizes, `broken` those at which scratch breaks down: they are shaded.
     """
-    held = [metric for one in series for _, metric in one.points]
+    held = [found for one in series for _, found in one.points]
     if not any(len(one.points) > 1 for one in series):
         return None
     wide = shape == WIDE
@@ -82,11 +84,11 @@ def accuracy_over_images(
         else Size(350, 300 + top, left=40, right=14, top=top, font=11)
     )
     x = Scale(amounts[0] / 1.15, amounts[-1] * 1.1, size.plot_width, log=True)
-    y = accuracy_scale([metric[end] for metric in held for end in ("low", "high")], size)
+    y = accuracy_scale([found[end] for found in held for end in ("low", "high")], size)
     title = "labelled training images"
     horizontal = alt.X("x:Q", scale=x.vega(), axis=axis(title, _ticks(x, amounts, size)))
-    at = {"x": horizontal, "y": accuracy_axis(y)}
-    rows = [_row(one, *point) for one in series for point in one.points]
+    at = {"x": horizontal, "y": accuracy_axis(y, metric)}
+    rows = [_row(one, *point, metric) for one in series for point in one.points]
     layers = [
         *_regions(broken, amounts, x, y, at),
         _bands(rows, horizontal, y),
@@ -96,7 +98,8 @@ def accuracy_over_images(
     ]
     if wide:
         layers.append(_names(series, x, y, at))
-    return draw(layers, size, "Accuracy over the number of labelled training images")
+    title = f"{WORDS[metric].title} over the number of labelled training images"
+    return draw(layers, size, title)
 
 
 def _ticks(x: Scale, amounts: Sequence[int], size: Size) -> list[tuple[float, str]]:
@@ -109,9 +112,10 @@ def _ticks(x: Scale, amounts: Sequence[int], size: Size) -> list[tuple[float, st
     return [(t, wording.count(t)) for t in kept]
 
 
-def _row(one: Series, images: int, metric: Mapping[str, float]) -> Row:
-    tip = f"{one.strategy} on {wording.count(images)} images: {wording.metric(metric)}"
-    place = {"x": images, "y": metric["value"], "low": metric["low"], "high": metric["high"]}
+def _row(one: Series, images: int, found: Mapping[str, float], metric: MetricName) -> Row:
+    value = f"{WORDS[metric].value(found['value'])} {wording.interval(found)}"
+    tip = f"{one.strategy} on {wording.count(images)} images: {value}"
+    place = {"x": images, "y": found["value"], "low": found["low"], "high": found["high"]}
     return styled(one.look, strategy=one.strategy, tip=tip, **place)
 
 

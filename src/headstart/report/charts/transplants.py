@@ -1,4 +1,4 @@
-"""Accuracy against the depth of the cut, as in Yosinski et al. 2014, figure 2."""
+"""The metric against the depth of the cut, as in Yosinski et al. 2014, figure 2."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 from markupsafe import Markup
 
+from headstart.metrics import WORDS, MetricName, Words
 from headstart.report import wording
 from headstart.report.charts.drawing import (
     INK,
@@ -33,7 +34,7 @@ STAGE = 15  # letters of a stage's name that an axis has room for
 
 @dataclass(frozen=True)
 class Point:
-    """One arm: how many stages were transplanted, and its accuracy."""
+    """One arm: how many stages were transplanted, and its metric."""
 
     strategy: str
     n: int
@@ -52,7 +53,11 @@ class Series:
 
 
 def transplants(
-    series: Sequence[Series], base: Point | None, stages: Sequence[tuple[int, str]], shape: str
+    series: Sequence[Series],
+    base: Point | None,
+    stages: Sequence[tuple[int, str]],
+    shape: str,
+    metric: MetricName = "accuracy",
 ) -> Markup | None:
     """Four kinds of arm over the cuts `stages` (n, last stage below), the base as a level.
 
@@ -74,24 +79,27 @@ def transplants(
     ticks += [(n, [str(n), wording.shortened(s, STAGE)] if wide else str(n)) for n, s in stages]
     title = "stages transplanted: the first n"
     horizontal = alt.X("x:Q", scale=x.vega(), axis=axis(title, ticks, grid=False))
-    at = {"x": horizontal, "y": accuracy_axis(y)}
-    rows = [row for i, one in enumerate(series) for row in _rows(one, i - len(series) / 2, x)]
+    at = {"x": horizontal, "y": accuracy_axis(y, metric)}
+    words = WORDS[metric]
+    rows = [
+        row for i, one in enumerate(series) for row in _rows(one, i - len(series) / 2, x, words)
+    ]
     begins = [_row(one, x=0.0, y=base.value) for one in series] if base else []
     layers = [
-        *(_level(base, x, y, at) if base else []),
+        *(_level(base, x, y, at, words) if base else []),
         whiskers(rows, horizontal, y, opacity=0.55),
         lines(begins + rows, at, "kind"),
         points(rows, at, size=60),
         _names(series, x, y, at),
     ]
-    return draw(layers, size, "Accuracy against the number of transplanted stages")
+    return draw(layers, size, f"{words.title} against the number of transplanted stages")
 
 
 def _row(one: Series, **rest: Any) -> Row:
     return styled(one.look, kind=one.kind, **rest)
 
 
-def _rows(one: Series, place: float, x: Scale) -> list[Row]:
+def _rows(one: Series, place: float, x: Scale, words: Words) -> list[Row]:
     """Points side by side, so that no whisker hides another."""
     shift = (place + 0.5) * APART
     return [
@@ -101,16 +109,16 @@ def _rows(one: Series, place: float, x: Scale) -> list[Row]:
             y=point.value,
             low=point.low,
             high=point.high,
-            tip=f"{point.strategy}: {wording.percent(point.value)} "
-            f"({wording.percent(point.low)} to {wording.percent(point.high)})",
+            tip=f"{point.strategy}: {words.value(point.value)} "
+            f"({words.value(point.low)} to {words.value(point.high)})",
         )
         for point in one.points
     ]
 
 
-def _level(base: Point, x: Scale, y: Scale, at: Row) -> list[Layer]:
-    """The base's interval as a band across the plot, and its accuracy as a line."""
-    tip = f"{base.strategy}: {wording.percent(base.value)}"
+def _level(base: Point, x: Scale, y: Scale, at: Row, words: Words) -> list[Layer]:
+    """The base's interval as a band across the plot, and its value as a line."""
+    tip = f"{base.strategy}: {words.value(base.value)}"
     row = {"x": x.low, "right": x.high, "y": base.value, "low": base.low, "high": base.high}
     band = {"x": at["x"], "y": alt.Y("low:Q", scale=y.vega())}
     return [
