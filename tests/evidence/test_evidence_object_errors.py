@@ -97,9 +97,9 @@ def test_the_threshold_is_the_one_at_which_f1_is_best() -> None:
     assert object_errors(truths, [found(sure, (1, [0.0, 0, 5, 5], 0.3))]).score == pytest.approx(
         0.4
     )
-    # Of equal scores none is kept without the other: right and wrong at 0.4 give F1 0.5.
-    equal = found((1, [0.0, 0, 5, 5], 0.4), sure, less)
-    assert object_errors(truths, [equal]).score == pytest.approx(0.3)
+    # Equal scores are kept together: the right one at 0.3 is not worth the wrong ones there.
+    equal = [(1, [0.0, 0, 5.0 + n, 5], 0.3) for n in range(5)]
+    assert object_errors(truths, [found(*equal, sure, less)]).score == pytest.approx(0.4)
     assert object_errors(truths, [found(wrong)]).score == FALLBACK_SCORE
     assert object_errors(truths, [found()]).score == FALLBACK_SCORE
 
