@@ -195,7 +195,8 @@ def test_a_value_has_a_sign_of_percent_where_it_is_a_share(
 @pytest.mark.parametrize(("of", "told"), [("accuracy", "31.2%"), ("keypoint AP", "31.2 AP")])
 def test_a_running_study_tells_its_metric(of: MetricName, told: str) -> None:
     out = io.StringIO()
-    display = Display(Console(file=out, width=200, no_color=True), metric=of)
+    display = Display(Console(file=out, width=200, no_color=True))
+    display.listener.on_metric(of)
     point = CurvePoint(
         step=1, images=1, pixels=1, flops=1, seconds=1, rate=0.1, train_loss=None, loss=1.0,
         accuracy=0.312,

@@ -137,6 +137,10 @@ class Classes(Subject):
         """See `Subject.described`: nothing."""
         return {}
 
+    @property
+    def training_objects(self) -> None:
+        """See `Subject.training_objects`."""
+
     def show(self, folder: Path, arms: Sequence[ArmEvidence], choice: str | None) -> None:
         """See `Subject.show`: those that it is most confidently wrong on."""
         chosen = next((arm for arm in arms if arm.strategy == choice), None)

@@ -23,6 +23,7 @@ def conduct(asked: Question, folder: Path, listener: Listener | None = None) -> 
     listener = listener or Listener()
     listener.on_stage("reading the images")
     study = prepare(asked, folder, listener)
+    listener.on_metric(study.subject.metric)
     listener.on_plan(study.resolved.arms)
     ran = run_arms(study, listener)
     listener.on_stage("judging")

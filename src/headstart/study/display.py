@@ -25,10 +25,9 @@ class Display:
     `metric` is what its arms are judged by.
     """
 
-    def __init__(
-        self, console: Console, *, quiet: bool = False, metric: MetricName = "accuracy"
-    ) -> None:
-        self._console, self._quiet, self._words = console, quiet, WORDS[metric]
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._words = WORDS["accuracy"]
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -45,6 +44,7 @@ class Display:
         self._begun = time.monotonic()
         self.listener = Listener(
             on_stage=self._on_stage,
+            on_metric=self._on_metric,
             on_plan=self._on_plan,
             on_arm=self._on_arm,
             on_step=self._on_step,
@@ -84,6 +84,9 @@ class Display:
     def _on_stage(self, text: str) -> None:
         self._progress.update(self._task, visible=False)
         self._say(text)
+
+    def _on_metric(self, metric: MetricName) -> None:
+        self._words = WORDS[metric]
 
     def _on_plan(self, arms: list[ArmPlan]) -> None:
         if self._quiet:

@@ -47,6 +47,7 @@ def put_on_record(
         test_images=len(study.splits.test),
         left_out=all_left_out(study.folder),
         seed=study.asked.seed,
+        metric=study.subject.metric,
     )
     path = study.folder / FILE
     protocol, forecast = study.resolved.protocol, content.model_dump(mode="json")

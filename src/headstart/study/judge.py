@@ -64,9 +64,10 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         )
 
     gathered = gather_arms(study, ran)
+    metric = study.subject.metric
     sources = {arm.strategy.name: arm.strategy.sources for arm in study.resolved.arms}
     arms = with_borrowed(gathered.arms, sources)
-    verdict = decide(arms, delta=study.asked.delta, seed=study.asked.seed)
+    verdict = decide(arms, metric=metric, delta=study.asked.delta, seed=study.asked.seed)
     chosen = next((a for a in arms if a.strategy == verdict.choice), None)
     ahead = outlook(
         study.folder,
@@ -74,6 +75,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         arms,
         delta=study.asked.delta,
         seed=study.asked.seed,
+        metric=metric,
     )
     _write_validation(study)
     objects = study.subject.show(study.folder, arms, verdict.choice)
@@ -107,6 +109,7 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
         else None,
         rules=_rules(study, arms, verdict, probe),
         objects=objects,
+        metric=metric,
         seconds=seconds_of_study(study, seconds),
         arm_seconds=seconds,
     )
@@ -117,7 +120,14 @@ def judge(study: Study, ran: Ran) -> StudyAnswer:
 def _sizes(study: Study, subsets: list[Subset], arms: list[ArmEvidence]) -> Sizes:
     whole = Subset(1.0, len(study.splits.train), arms)
     asked = study.asked
-    return sizes(study.folder, [*subsets, whole], delta=asked.delta, seed=asked.seed)
+    return sizes(
+        study.folder,
+        [*subsets, whole],
+        delta=asked.delta,
+        seed=asked.seed,
+        metric=study.subject.metric,
+        classes=len(study.subject.dataset.classes),
+    )
 
 
 def _planned(arm: ArmPlan, ran: Ran, *, published: bool) -> PlannedArm:
@@ -198,6 +208,8 @@ def _rules(
         similarity=similarity_of(_seen(study)),
         probe=probe,
         delta=study.asked.delta,
+        metric=study.subject.metric,
+        objects=study.subject.training_objects,
     )
     return reasons_with_sources(measured)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headstart.metrics import MetricName
 from headstart.records import CurvePoint, TrialRecord
 from headstart.study.question import ArmPlan
 
@@ -18,6 +19,7 @@ class Listener:
     """Callbacks; each does nothing unless it is given."""
 
     on_stage: Callable[[str], None] = _nothing  # a line: what is being done now
+    on_metric: Callable[[MetricName], None] = _nothing  # what arms are judged by, once it is known
     on_plan: Callable[[list[ArmPlan]], None] = _nothing
     on_arm: Callable[[ArmPlan, str], None] = _nothing  # an arm, and which of its runs begins
     on_step: Callable[[int, int], None] = _nothing  # steps taken, steps planned

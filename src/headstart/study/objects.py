@@ -33,6 +33,7 @@ from headstart.study.question import Question
 from headstart.study.subject import Subject, extension_limit
 from headstart.tasks.objects import ObjectData
 from headstart.verdict.answer_objects import ObjectsAnswer, objects_answer
+from headstart.verdict.rules_measured import TrainingObjects
 
 LONGEST = 1333 / 800  # bound of the longer side as a multiple of the shorter (He et al. 2018)
 OWN_FAMILY: dict[Kind, Family] = {
@@ -122,19 +123,24 @@ class Objects(Subject):
         """See `Subject.described`."""
         return profile_of_objects(self.dataset)
 
+    @property
+    def training_objects(self) -> TrainingObjects:
+        """See `Subject.training_objects`."""
+        data, training = self.dataset, self.setting.training
+        instances = counts(data.objects, len(data.classes))[training].sum()
+        return TrainingObjects(len(training), float(instances / len(training)), len(data.classes))
+
     def show(
         self, folder: Path, arms: Sequence[ArmEvidence], choice: str | None
     ) -> ObjectsAnswer | None:
         """See `Subject.show`."""
-        data, validation = self.dataset, self.splits.validation
-        instances = counts(data.objects, len(data.classes)).sum(axis=1)
-        mean = float(instances[self.setting.training].mean())
-        truth = as_coco(data, validation)
+        data, validation, learned = self.dataset, self.splits.validation, self.training_objects
+        truth, mean = as_coco(data, validation), learned.instances_per_image
         found = gather_objects(folder, arms, truth, self.task, instances_mean=mean)
         return objects_answer(
             found,
             choice=choice,
-            training_images=len(self.setting.training),
+            training_images=learned.images,
             instances_mean=mean,
             ids={int(position): data.ids[position] for position in validation},
             pictures=draw_worst(folder, data, found, choice=choice),

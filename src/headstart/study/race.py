@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headstart.evidence.fitting import Curve
 from headstart.execution import planned_flops
-from headstart.metrics import WORDS, MetricName
+from headstart.metrics import WORDS
 from headstart.records import read_answers, read_curve, write_json, write_trial
 from headstart.strategies import CONTROL
 from headstart.study.plan import Study
@@ -83,7 +83,9 @@ def _judge(
     guessing = study.subject.guessing
     for one in field:
         if one.name in names and one.name not in ended:
-            why = left_out(one, field, delta=delta, guessing=guessing, seed=seed)
+            why = left_out(
+                one, field, delta=delta, guessing=guessing, metric=study.subject.metric, seed=seed
+            )
             if why is not None:
                 judged[one.name] = why
     _write(_file(study), share, judged)
@@ -96,17 +98,12 @@ def _has_ended(runs: Runs, arm: ArmPlan) -> bool:
     return found is not None and found[0].state in ("done", "failed")
 
 
-def _tell(
-    runs: Runs,
-    alive: Sequence[ArmPlan],
-    judged: dict[str, LeftOut],
-    share: float,
-    metric: MetricName = "accuracy",
-) -> None:
+def _tell(runs: Runs, alive: Sequence[ArmPlan], judged: dict[str, LeftOut], share: float) -> None:
     """Say where the arms stand, and which go no further: a long run is silent otherwise."""
     standing = [one for arm in alive if (one := _standing(runs, arm)).correct is not None]
     if standing:
-        told = ", ".join(f"{one.name} {WORDS[metric].value(one.accuracy)}" for one in standing)
+        words = WORDS[runs.study.subject.metric]
+        told = ", ".join(f"{one.name} {words.value(one.accuracy)}" for one in standing)
         runs.listener.on_stage(f"the race at {share:.0%}: {told}")
     for name, why in judged.items():
         runs.listener.on_stage(f"  {name}: {why.reason}")

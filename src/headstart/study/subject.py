@@ -18,6 +18,7 @@ from headstart.records import ImageValues, Predictions, TrialRecord
 from headstart.strategies import Strategy
 from headstart.study.question import Question, TaskName
 from headstart.verdict.answer_objects import ObjectsAnswer
+from headstart.verdict.rules_measured import TrainingObjects
 
 WITHOUT_BUDGET = 2.0  # x its steps that a rising scratch arm may take when only --steps is given
 WITH_BUDGET = 4.0  # x its steps while the budget lasts
@@ -95,6 +96,11 @@ class Subject(ABC):
     @abstractmethod
     def described(self) -> dict[str, Any]:
         """What `profile` in study.json has of labels that are more than one a picture."""
+
+    @property
+    @abstractmethod
+    def training_objects(self) -> TrainingObjects | None:
+        """How many objects there are to learn from; None where images have one label."""
 
     @abstractmethod
     def show(

@@ -62,6 +62,7 @@ def verify(
             raise HeadstartError(f"{folder} holds no study.yaml: what it asked is not known.")
         listener.on_stage("reading the images")
         study = prepare(asked.asked, folder, listener)
+        listener.on_metric(study.subject.metric)
         if forecast.protocol != study.resolved.protocol:
             raise HeadstartError(
                 f"The forecast in {folder} was made under another protocol than the study's: it "
@@ -144,6 +145,7 @@ def _compare(
     facts = Facts(runs.test_answers(done, opened=opened), ended, approached)
     return VerificationAnswer(
         schema=1,
+        metric=content.metric,
         forecast=Verified(written=forecast.written, hash=forecast.hash),
         verified=datetime.now(UTC).isoformat(timespec="seconds"),
         choice=content.choice,
