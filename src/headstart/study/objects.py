@@ -18,7 +18,12 @@ from headstart.data.object_views import ObjectAugmentation
 from headstart.data.objects import ObjectDataset, as_coco, make_object_splits
 from headstart.data.objects.dataset import counts
 from headstart.data.objects.listing import KeypointScheme
-from headstart.detectors import DetectorSpecification, Family, Normalization
+from headstart.detectors import (
+    DetectorSpecification,
+    Family,
+    Normalization,
+    check_batch_size,
+)
 from headstart.detectors.normalization import has_batchnorm, is_norm
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import ArmEvidence
@@ -36,10 +41,10 @@ from headstart.verdict.answer_objects import ObjectsAnswer, objects_answer
 from headstart.verdict.rules_measured import TrainingObjects
 
 LONGEST = 1333 / 800  # bound of the longer side as a multiple of the shorter (He et al. 2018)
-OWN_FAMILY: dict[Kind, Family] = {
-    "boxes": "faster-rcnn",
-    "masks": "mask-rcnn",
-    "keypoints": "keypoint-rcnn",
+FAMILIES: dict[Kind, tuple[Family, ...]] = {  # that learn it; the first is the one by default
+    "boxes": ("faster-rcnn", "retinanet", "fcos"),
+    "masks": ("mask-rcnn",),
+    "keypoints": ("keypoint-rcnn",),
 }
 
 
@@ -195,7 +200,7 @@ def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Ob
     channels, regions = defaults.object_width(gpu=gpu)
     specification = DetectorSpecification(
         classes=len(dataset.classes),
-        family=asked.detector or OWN_FAMILY[kind],
+        family=_family(asked, kind),
         backbone=asked.backbone,
         keypoints=len(dataset.keypoint_names) if kind == "keypoints" else 0,
         normalization=asked.normalization or _normalization(asked),
@@ -206,6 +211,8 @@ def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Ob
         resize_in_training=False,
         regions=regions,
     )
+    batch = asked.batch_size or min(defaults.OBJECT_BATCH, len(splits.train))
+    check_batch_size(specification, batch, allow_small=asked.allow_small_batches)
     setting = DetectionSetting(
         data=ObjectData(
             dataset, splits, kind, splits.train, ObjectAugmentation((side, side), longest)
@@ -214,7 +221,7 @@ def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Ob
         allow_small=asked.allow_small_batches,
         backbone=asked.backbone,
         weights=asked.weights,
-        batch=asked.batch_size or min(defaults.OBJECT_BATCH, len(splits.train)),
+        batch=batch,
         seed=asked.seed,
         schedule=asked.schedule,
         extension_limit=extension_limit(asked),
@@ -234,6 +241,16 @@ def _kind(asked: Question, dataset: ObjectDataset) -> Kind:
             f"and of no {asked.task}. Ask for what there is."
         )
     return asked.task
+
+
+def _family(asked: Question, kind: Kind) -> Family:
+    known = FAMILIES[kind]
+    if asked.detector is not None and asked.detector not in known:
+        raise HeadstartError(
+            f"--detector {asked.detector} does not learn {kind}; {' and '.join(known)} "
+            f"{'do' if len(known) > 1 else 'does'}. Leave it out, or ask for another --task."
+        )
+    return asked.detector or known[0]
 
 
 def _normalization(asked: Question) -> Normalization:
