@@ -106,9 +106,9 @@ class ClassificationSetting(Setting):
         return self.reference.origin.changes
 
     @property
-    def learns_from_few(self) -> bool:
-        """See `Setting.learns_from_few`."""
-        return self.batch < defaults.SMALL_BATCH
+    def better_than_small(self) -> str | None:
+        """See `Setting.better_than_small`."""
+        return "GroupNorm (scratch-gn)" if self.batch < defaults.SMALL_BATCH else None
 
     @property
     def shared(self) -> dict[str, object]:

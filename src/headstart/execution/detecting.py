@@ -98,10 +98,11 @@ class DetectionSetting(Setting):
         return self.reference.origin.changes
 
     @property
-    def learns_from_few(self) -> bool:
-        """See `Setting.learns_from_few`."""
+    def better_than_small(self) -> str | None:
+        """See `Setting.better_than_small`."""
         live = self.specification.normalization in ("batch", "sync-batch")
-        return live and self.batch < defaults.SMALL_BATCH
+        small = live and self.batch < defaults.SMALL_BATCH
+        return "larger batches, or a backbone with GroupNorm" if small else None
 
     @property
     def shared(self) -> dict[str, object]:

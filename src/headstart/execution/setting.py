@@ -83,8 +83,8 @@ class Setting(ABC):
 
     @property
     @abstractmethod
-    def learns_from_few(self) -> bool:
-        """Whether live BatchNorm would take its statistics from batches that are small."""
+    def better_than_small(self) -> str | None:
+        """What to prefer to live BatchNorm at small batches; None where they are not small."""
 
     @cached_property
     def protocol(self) -> str:

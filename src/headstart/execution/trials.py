@@ -181,9 +181,10 @@ def _kept(
 def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None) -> list[str]:
     """What a reader must know about normalization at small batches (rule 7), and what was kept."""
     notices = []
-    if not plan.freeze_batchnorm and setting.learns_from_few:
+    if not plan.freeze_batchnorm and setting.better_than_small is not None:
         notices.append(
-            f"normalization learned from batches of {setting.batch}: prefer GroupNorm (scratch-gn)"
+            f"normalization learned from batches of {setting.batch}: prefer "
+            f"{setting.better_than_small}"
         )
     if keeping is not None and keeping.kept:
         rounded = ", rounded to half precision" if keeping.half else ""
