@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from drawn_objects import draw
 
 import headstart
+from headstart.backbones import load
+from headstart.detectors import coco
 from headstart.errors import HeadstartError
 from headstart.models import DetectorModel
 from headstart.records import read_image_values, read_trials
@@ -139,6 +143,36 @@ def test_arms_of_objects_differ_in_weights_length_and_what_learns() -> None:
         "fine-tune": [*stages, "head"],
         "scratch": [*stages, "head"],
     }
+
+
+def test_a_detector_of_coco_is_a_start_that_says_what_it_saw(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = load("torchvision/resnet50", "random", seed=5).network.state_dict()
+    published = {f"backbone.body.{k}": v for k, v in body.items() if not k.startswith("fc.")}
+    weights = SimpleNamespace(get_state_dict=lambda progress: {**published, "rpn.x": torch.ones(1)})
+    monkeypatch.setattr(coco, "get_model_weights", lambda name: SimpleNamespace(DEFAULT=weights))
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    asked = question(
+        drawn,
+        backbone="torchvision/resnet50",
+        weights="random",
+        normalization="batch",
+        strategies=["from-coco", "scratch"],
+        task="boxes",
+    )
+    subject = open_subject(asked, tmp_path)
+    [from_coco, scratch], notes = subject.arms(asked)
+    assert "COCO train2017" in notes["from-coco"]
+    begun = subject.setting.start(from_coco, 0).learner.network.state_dict()
+    assert torch.equal(begun["backbone.chain.network.conv1.weight"], body["conv1.weight"])
+    other = subject.setting.start(scratch, 0).learner.network.state_dict()
+    differing = {name for name in begun if not torch.equal(begun[name], other[name])}
+    assert differing
+    assert all(name.startswith("backbone.chain") for name in differing)
+    small = question(drawn, strategies=["from-coco"])
+    with pytest.raises(HeadstartError, match="have ResNet-50, not efficientnet_lite0"):
+        open_subject(small, tmp_path).arms(small)
 
 
 def test_subsets_of_images_keep_a_subject_what_it_is(drawn: Path, tmp_path: Path) -> None:

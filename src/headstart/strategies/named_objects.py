@@ -13,13 +13,14 @@ from headstart.strategies import defaults
 from headstart.strategies.table import CONTROL, HEAD, Phase, Strategy
 
 FROZEN = "frozen-backbone"
+FROM_COCO = "from-coco"  # fine-tuning that begins with a detector's backbone: `detectors.coco`
 
 # In this order they are run and listed: the cheap ones first.
 OBJECT_NAMES = (CONTROL, FROZEN, "partial", "fine-tune", "scratch")
 
 
 def named_for_objects(name: str, stages: Sequence[str]) -> Strategy:
-    """The strategy called `name` for a detector on these stages of a backbone.
+    """The strategy called `name` for a detector on these stages of a backbone; not from-coco.
 
     The pyramid and the heads, new in every arm, are the row `head`. Raises HeadstartError for an
     unknown name.
@@ -37,7 +38,7 @@ def named_for_objects(name: str, stages: Sequence[str]) -> Strategy:
     phase = (pretrained | drawn).get(name)
     if phase is None:
         raise HeadstartError(
-            f"Unknown strategy '{name}' for objects. Named ones: {', '.join(OBJECT_NAMES)}; "
-            "or give a YAML file."
+            f"Unknown strategy '{name}' for objects. Named ones: {', '.join(OBJECT_NAMES)}, "
+            f"{FROM_COCO}; or give a YAML file."
         )
     return Strategy(name=name, start=start, head="new", batchnorm="live", phases=(phase,))

@@ -24,6 +24,7 @@ from headstart.detectors import (
     Normalization,
     check_batch_size,
 )
+from headstart.detectors.coco import coco_backbone, provenance
 from headstart.detectors.normalization import has_batchnorm, is_norm
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import ArmEvidence
@@ -31,7 +32,14 @@ from headstart.evidence.objects import gather_objects
 from headstart.execution import Costs, DetectionSetting, fabric, measure_detection_costs
 from headstart.metrics import METRIC_OF, Kind, MetricName, match, pseudo_values
 from headstart.records import ImageValues, TrialRecord
-from headstart.strategies import OBJECT_NAMES, Strategy, choose, defaults, named_for_objects
+from headstart.strategies import (
+    FROM_COCO,
+    OBJECT_NAMES,
+    Strategy,
+    choose,
+    defaults,
+    named_for_objects,
+)
 from headstart.study.pictures import draw_worst
 from headstart.study.profile_objects import as_images, profile_of_objects
 from headstart.study.question import Question
@@ -104,9 +112,7 @@ class Objects(Subject):
 
     def arms(self, asked: Question) -> tuple[list[Strategy], dict[str, str]]:
         """See `Subject.arms`."""
-        strategies = choose(
-            asked.strategies or OBJECT_NAMES, self.setting.stages, named_for_objects
-        )
+        strategies = choose(asked.strategies or OBJECT_NAMES, self.setting.stages, self._named)
         for strategy in strategies:
             if strategy.head != "new" or strategy.norm == "group":
                 raise HeadstartError(
@@ -114,7 +120,15 @@ class Objects(Subject):
                     f"{strategy.norm}. A detector's heads begin anew (head: new), and its "
                     "normalization is one for all arms (--normalization)."
                 )
-        return strategies, {}
+        known = {FROM_COCO: provenance(self.task)}
+        return strategies, {s.name: known[s.name] for s in strategies if s.name in known}
+
+    def _named(self, name: str, stages: Sequence[str]) -> Strategy:
+        if name != FROM_COCO:
+            return named_for_objects(name, stages)
+        start = coco_backbone(self.task, self.setting.backbone)
+        like = named_for_objects("fine-tune", stages)
+        return like.model_copy(update={"name": FROM_COCO, "start": str(start)})
 
     def on(self, training: Indices) -> Objects:
         """See `Subject.on`."""
