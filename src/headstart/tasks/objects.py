@@ -78,6 +78,21 @@ class ObjectData:
         return 3 * int(self.dataset.sizes.prod(axis=1).sum()) <= default_memory_limit()
 
 
+def as_detections(found: Mapping[str, Tensor], kind: Kind) -> Detections:
+    """What a detector that learned `kind` found in an image, the least sure left out."""
+    kept = found["scores"] >= LEAST_SCORE
+    part = {name: value[kept].cpu() for name, value in found.items() if len(value) == len(kept)}
+    masks = (part["masks"][:, 0] >= MASK_THRESHOLD).numpy() if kind == "masks" else None
+    points = part["keypoints"].numpy() if kind == "keypoints" else None
+    return Detections(
+        boxes=part["boxes"].numpy().astype(np.float32),
+        scores=part["scores"].numpy().astype(np.float32),
+        labels=part["labels"].numpy() - 1,
+        masks=None if masks is None else encode_masks(masks),
+        keypoints=None if points is None else points.astype(np.float32),
+    )
+
+
 @dataclass(frozen=True)
 class ObjectBatch:
     """Images [3, H, W] in 0..1, and what is in each: see `headstart.detectors.Detector`."""
@@ -146,19 +161,7 @@ class ObjectDetection:
     def detect(self, model: nn.Module, position: int) -> Detections:
         """What the model finds in the image at `position`, in its own pixels."""
         [found] = model([self._pixels(self._data.image(position))])
-        kept = found["scores"] >= LEAST_SCORE
-        part = {name: value[kept].cpu() for name, value in found.items() if len(value) == len(kept)}
-        return Detections(
-            boxes=part["boxes"].numpy().astype(np.float32),
-            scores=part["scores"].numpy().astype(np.float32),
-            labels=part["labels"].numpy() - 1,
-            masks=None
-            if self._data.kind != "masks"
-            else encode_masks((part["masks"][:, 0] >= MASK_THRESHOLD).numpy()),
-            keypoints=None
-            if self._data.kind != "keypoints"
-            else part["keypoints"].numpy().astype(np.float32),
-        )
+        return as_detections(found, self._data.kind)
 
     def _matches(self, found: Sequence[Detections]) -> Matches:
         return match(self._truth, found, self._data.kind)
