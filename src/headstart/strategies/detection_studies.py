@@ -73,8 +73,8 @@ class SmallStudy(_Part):
     backbone: str = "efficientnet_lite0"
     normalization: Normalization = "batch"
     image_size: int = Field(128, ge=64)  # the shorter side in pixels
-    channels: int = Field(64, ge=8)  # of the pyramid and the heads
-    regions: int = Field(32, ge=4)  # of each training image that the box head learns from
+    channels: int = Field(32, ge=8)  # of the pyramid and the heads
+    regions: int = Field(16, ge=4)  # of each training image that the box head learns from
     batch: int = Field(16, ge=1)
     unit_steps: int = Field(ge=1)  # what 1x is
 
