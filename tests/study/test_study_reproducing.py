@@ -37,15 +37,17 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders and annotations as COCO has them; of the validation images one class only."""
+    """Folders and annotations as COCO has them; of keypoints those of one class only."""
     root = tmp_path_factory.mktemp("benchmark") / "coco"
     for name, images, seed in (("train2017", 12, 0), ("val2017", 6, 1)):
         part = draw(root / "drawn" / name, images, seed)
         (root / "annotations").mkdir(exist_ok=True)
         shutil.move(part / "images", root / name)
         content = json.loads((part / "annotations" / "instances.json").read_text())
-        for prefix in ("instances", "person_keypoints"):
-            (root / "annotations" / f"{prefix}_{name}.json").write_text(json.dumps(content))
+        (root / "annotations" / f"instances_{name}.json").write_text(json.dumps(content))
+        content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 1]
+        content["categories"] = content["categories"][:1]
+        (root / "annotations" / f"person_keypoints_{name}.json").write_text(json.dumps(content))
     shutil.rmtree(root / "drawn")
     return root.parent
 
@@ -224,6 +226,7 @@ def test_the_full_version_reads_the_folders_of_a_benchmark(benchmark: Path, tmp_
         6,
         0,
     )
+    assert data.dataset.classes == ("disc",)
     names = [data.dataset.ids[i] for i in data.splits.validation]
     assert all(name.startswith("coco/val2017/") for name in names)
     [comparison] = planned.comparisons

@@ -14,7 +14,7 @@ from training_tiny import CLASSES, FakeTask, recipe, run, same, state_of, tiny_c
 from headstart.records import read_curve
 from headstart.strategies import Phase
 from headstart.strategies.detection_recipes import DetectionRecipe
-from headstart.training import Recipe
+from headstart.training import Hooks, Recipe
 from headstart.training.groups import optimizer_for
 
 OWN = DetectionRecipe(rate=0.4, decay=0.05, normalization_decay=0.01, momentum=0.8)
@@ -60,15 +60,24 @@ def test_normalization_has_a_decay_of_its_own_and_biases_none() -> None:
 def test_the_last_weights_are_measured_and_gradients_are_not_clipped(tmp_path: Path) -> None:
     class Watched(FakeTask):
         def evaluate(self, model: nn.Module) -> tuple[float, float]:
-            measured.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+            measured.append(flat(model))
             return super().evaluate(model)
 
+    def flat(network: nn.Module) -> torch.Tensor:
+        return torch.cat([p.detach().flatten() for p in network.parameters()])
+
     measured: list[torch.Tensor] = []
+    reached: list[torch.Tensor] = []
     large = Watched(spoil=lambda step, loss: loss * 100)  # a gradient far over the bound of AdamW
     slow = DetectionRecipe(rate=0.001, momentum=0.0, decay=0.0)
-    _, chain = run(tmp_path, plan(slow, 1.0), chain=tiny_chain(norm=False), task=large)
-    last = torch.cat([p.detach().flatten() for p in chain.network.parameters()])
-    assert torch.equal(last, measured[-1])
+    chain = tiny_chain(norm=False)
+    hooks = Hooks(on_step=lambda step, total: reached.append(flat(chain.network)))
+    run(tmp_path, plan(slow, 1.0), chain=chain, task=large, hooks=hooks)
+    assert len(measured) == 4
+    assert all(
+        torch.equal(ours, reached[step])
+        for ours, step in zip(measured[1:], (3, 7, 11), strict=True)
+    )
     moved = (measured[1] - measured[0]).norm()
     assert moved > 5 * sum(slow.schedule_of(1.0, 12, 4).rate_at(step) for step in range(4))
 
