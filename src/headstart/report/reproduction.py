@@ -1,4 +1,4 @@
-"""A study of detectors beside what was published of it, in the terminal."""
+"""A study of detectors beside what was published of it: in the terminal, and as a page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from headstart import records
 from headstart.evidence.published import METRICS
 from headstart.report import wording
+from headstart.report.templating import environment
 
 OWN = "here"
+WORDS = ("whose", "arm", "length")
+PAGE = "reproduction.html"
+CAUTION = "In brackets: 95% intervals over the validation images. Each run has one seed."
+UNFINISHED = "Not all runs have ended: the same command goes on."
 
 
 def table(answer: dict[str, Any]) -> list[dict[str, str]]:
@@ -61,6 +67,11 @@ def metrics(answer: dict[str, Any]) -> list[str]:
     return [name for name in METRICS if any(one.get(name) is not None for one in [*own, *others])]
 
 
+def columns(answer: dict[str, Any]) -> list[str]:
+    """Headings of the table's columns."""
+    return [*WORDS, *(METRICS[name] for name in metrics(answer)), "images seen"]
+
+
 def sentences(answer: dict[str, Any]) -> list[str]:
     """One line for each pair of arms: how far apart they are, and how surely."""
     return [
@@ -74,22 +85,51 @@ def sentences(answer: dict[str, Any]) -> list[str]:
 
 def show(answer: dict[str, Any], console: Console, folder: Path) -> None:
     """Print the table, the pairs, and where everything lies."""
-    shown = metrics(answer)
     drawn = Table(box=box.SIMPLE_HEAD, title=answer["question"], title_justify="left")
-    for name in ("", "arm", "length"):
-        drawn.add_column(name)
-    for name in (*(METRICS[metric] for metric in shown), "images seen"):
-        drawn.add_column(name, justify="right")
+    for place, name in enumerate(columns(answer)):
+        drawn.add_column(name, justify="left" if place < len(WORDS) else "right")
     for row in table(answer):
         drawn.add_row(*row.values())
     console.print(drawn)
     for line in sentences(answer):
         console.print(line, highlight=False)
     if any(comparison["pairs"] for comparison in answer["comparisons"]):
-        console.print("(95% intervals over the validation images; one seed)", style="dim")
-    if not answer["complete"]:
-        console.print("Not all runs have ended: the same command goes on.")
-    console.print(f"\n{folder / 'reproduction.json'}", highlight=False, soft_wrap=True)
+        console.print(CAUTION, style="dim", highlight=False)
+    for note in notes(answer):
+        console.print(note, highlight=False)
+    console.print(f"\nreport  {folder / PAGE}", highlight=False, soft_wrap=True)
+
+
+def write(folder: Path, answer: dict[str, Any]) -> Path:
+    """Write the page beside reproduction.json: one file, which asks for nothing."""
+    page = (
+        environment()
+        .get_template("reproduction.html.j2")
+        .render(
+            answer=answer,
+            columns=columns(answer),
+            rows=table(answer),
+            sentences=sentences(answer),
+            notes=notes(answer),
+            caution=CAUTION,
+        )
+    )
+    path = folder / PAGE
+    records.write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
+    return path
+
+
+def notes(answer: dict[str, Any]) -> list[str]:
+    """What a reader must know: of the data, of the network, of single runs, and what is missing."""
+    said = list(answer["data"]["warnings"])
+    for comparison in answer["comparisons"]:
+        said += [f"{comparison['backbone']}: {change}" for change in comparison["changes"]]
+        said += [
+            f"{comparison['backbone']}, {_arm(run)}: {note}"
+            for run in comparison["runs"]
+            for note in run["notes"]
+        ]
+    return said if answer["complete"] else [*said, UNFINISHED]
 
 
 def _arm(side: dict[str, Any]) -> str:

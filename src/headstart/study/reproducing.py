@@ -12,6 +12,7 @@ from headstart.errors import HeadstartError
 from headstart.evidence.published import read_published
 from headstart.execution import run, sha256_of, trial_folder
 from headstart.records import TrialRecord, read_trial, write_json
+from headstart.report import reproduction
 from headstart.strategies.detection_studies import read_detection_study
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan
@@ -45,7 +46,8 @@ def reproduce_study(
     listener: Listener | None = None,
     **options: Any,
 ) -> Reproduced:
-    """Run what is missing of a study file in `folder`, judge every run, write reproduction.json.
+    """Run what is missing of a study file in `folder`, judge every run, write reproduction.json
+    and the page.
 
     `options` are those of `Asked`. A run that was stopped goes on where it was; what has ended is
     read. When the listener asks to stop, what there is is judged and written.
@@ -77,6 +79,7 @@ def reproduce_study(
     ended = [r["state"] in ("done", "failed") for c in answer["comparisons"] for r in c["runs"]]
     answer["complete"] = all(ended)
     write_json(folder / FILE, answer)
+    reproduction.write(folder, answer)
     return Reproduced(answer, folder)
 
 

@@ -17,6 +17,7 @@ from headstart.detectors import Detector, Views, detect_augmented
 from headstart.errors import HeadstartError
 from headstart.evidence.detection_ledger import seen_in_all, seen_in_training
 from headstart.evidence.ledger import PretrainingCost
+from headstart.evidence.published import METRICS
 from headstart.evidence.statistics import granted_bootstrap
 from headstart.metrics import (
     Detections,
@@ -69,7 +70,7 @@ def judged(planned: Reproduction, comparison: Comparison, one: PlannedRun, folde
         values[kind] = _values(truth, found, kind)
     if study.data.metric == "voc":
         points["voc_map"] = _points(voc_precision(truth, found).mean)
-    return Result(points, values)
+    return Result({name: value for name, value in points.items() if name in METRICS}, values)
 
 
 def _points(share: float | None) -> float | None:
