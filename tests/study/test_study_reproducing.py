@@ -21,7 +21,8 @@ from headstart.report import reproduction as report
 from headstart.strategies.detection_recipes import recipe_named
 from headstart.strategies.detection_studies import read_detection_study
 from headstart.study import Listener, Reproduced, reproduce_study
-from headstart.study.reproduction import Asked, plan_reproduction
+from headstart.study.reproduction import plan_reproduction
+from headstart.study.reproduction_data import Asked
 from headstart.study.reproduction_judging import views_for
 
 FOLDER = Path(__file__).parents[2] / "studies" / "rethinking-imagenet-pretraining"
@@ -264,6 +265,8 @@ def test_scales_at_test_time_are_the_papers_in_proportion() -> None:
         ("figure-6", {}, {}, ("--no-small-batches",), "--allow-small-batches"),
         ("figure-6", {}, {"published": ["table-9"]}, (), "no published result 'table-9'"),
         ("figure-6", {}, {}, ("--weights", "lite0"), "BACKBONE=FILE"),
+        ("figure-6", {}, {}, ("--weights", "lite0=a.pt"), "--weights lite0: figure-6 has no such"),
+        ("figure-6", {}, {}, ("--backbone", "vgg16"), "It has efficientnet_lite0 (in its small"),
         ("figure-6", {}, {}, ("--data", "nowhere"), "nowhere"),
     ],
 )

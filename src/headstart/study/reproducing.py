@@ -16,8 +16,9 @@ from headstart.report import reproduction
 from headstart.strategies.detection_studies import read_detection_study
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan
-from headstart.study.reproduction import Asked, Comparison, PlannedRun, Reproduction
+from headstart.study.reproduction import Comparison, PlannedRun, Reproduction
 from headstart.study.reproduction import plan_reproduction as plan
+from headstart.study.reproduction_data import Asked
 from headstart.study.reproduction_judging import judged, pairs, samples
 from headstart.training import Hooks, StoppedError
 

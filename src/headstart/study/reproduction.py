@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from lightning_fabric import Fabric
 
-from headstart.data import Splits
 from headstart.data.object_views import ObjectAugmentation
-from headstart.data.objects import (
-    ObjectDataset,
-    is_annotated,
-    make_object_splits,
-    nested_object_subsets,
-    open_objects,
-    open_parts,
-)
-from headstart.detectors import DetectorSpecification, Family, check_batch_size
+from headstart.detectors import DetectorSpecification, check_batch_size
 from headstart.errors import HeadstartError
 from headstart.execution import Trial, fabric
 from headstart.execution.detecting import DetectionSetting
-from headstart.metrics import Kind
 from headstart.strategies import Strategy
 from headstart.strategies.detection_recipes import DetectionRecipe, DetectionSchedule, recipe_named
 from headstart.strategies.detection_studies import DetectionStudy, Normalization
 from headstart.strategies.table import Phase
+from headstart.study.reproduction_data import Asked, opened, subset
 from headstart.tasks.objects import ObjectData
 
-LEARNED: Mapping[Family, Kind] = {
-    "faster-rcnn": "boxes",
-    "mask-rcnn": "masks",
-    "keypoint-rcnn": "keypoints",
-}
 FULL_CHANNELS, FULL_REGIONS = 256, 512
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a reproduction is to do."""
-
-    study: DetectionStudy
-    name: str  # of the file, without its suffix
-    data: Path | None  # None: the small version's own folder
-    small: bool = False
-    backbone: str | None = None  # only this one of the file's
-    weights: Mapping[str, Path] = field(default_factory=dict)  # files for backbones, by name
-    allow_small_batches: bool = False
-    seed: int = 0
-    near: Path = Path()  # where the file lies: its small data are sought from there upwards
-
-    @property
-    def kind(self) -> Kind:
-        """What the detectors learn."""
-        return LEARNED[self.study.network.detector]
 
 
 class PlannedRun(NamedTuple):
@@ -116,22 +79,22 @@ def plan_reproduction(asked: Asked, folder: Path) -> Reproduction:
     allowed, and schedules that are too short.
     """
     study, own = asked.study, _network(asked)
+    names = _chosen(asked, own.backbones)
     for arm in study.arms:
         study.schedules(arm, small=asked.small)  # refuses lengths under ten steps
-    dataset, splits = _opened(asked)
-    _check_kinds(asked, dataset)
+    dataset, splits = opened(asked)
     recipe = own.recipe
     data = ObjectData(
         dataset=dataset,
         splits=splits,
         kind=asked.kind,
-        training=_subset(dataset, splits, own.images, asked.seed),
+        training=subset(dataset, splits, own.images, asked.seed),
         views=ObjectAugmentation(
             recipe.sides, recipe.longest, recipe.jitter, recipe.crop, recipe.flip
         ),
     )
     device = fabric()
-    comparisons = tuple(_comparison(asked, own, data, name, device) for name in own.backbones)
+    comparisons = tuple(_comparison(asked, own, data, name, device) for name in names)
     return Reproduction(asked, folder, data, comparisons)
 
 
@@ -148,11 +111,8 @@ def _network(asked: Asked) -> _Network:
             images=small.images,
             recipe=recipe.at(small.image_size),
         )
-    named = study.network.backbones
-    if asked.backbone is not None and asked.backbone not in named:
-        raise HeadstartError(f"{asked.name} has no backbone {asked.backbone}; {', '.join(named)}.")
     return _Network(
-        backbones=named if asked.backbone is None else (asked.backbone,),
+        backbones=study.network.backbones,
         normalization=study.network.normalization,
         channels=FULL_CHANNELS,
         regions=FULL_REGIONS,
@@ -163,60 +123,18 @@ def _network(asked: Asked) -> _Network:
     )
 
 
-def _opened(asked: Asked) -> tuple[ObjectDataset, Splits]:
-    if asked.small:
-        dataset = open_objects(_small_folder(asked))
-        return dataset, make_object_splits(dataset, seed=asked.seed)
-    if asked.data is None:
-        raise HeadstartError(
-            f"{asked.name} needs --data: the folder that holds {asked.study.data.train} and "
-            f"{asked.study.data.validation}. Or run its small version with --small."
-        )
-    parts = {"train": asked.study.data.train, "validation": asked.study.data.validation}
-    dataset = open_parts(asked.data, parts, keypoints=asked.kind == "keypoints")
-    assert dataset.given is not None
-    train, validation = (np.flatnonzero(dataset.given == name) for name in parts)
-    # What is published was measured on the validation images: there is no test split to open.
-    return dataset, Splits(train, validation, np.zeros(0, dtype=np.int64), made=())
-
-
-def _small_folder(asked: Asked) -> Path:
-    """The folder given, or the file's own, sought from the file's folder upwards."""
-    named = Path(asked.study.small.data)
-    if asked.data is not None:
-        return asked.data if is_annotated(asked.data) else asked.data / named.name
-    here = asked.near.resolve()
-    for folder in (here, *here.parents):
-        if (folder / named).is_dir():
-            return folder / named
-    raise HeadstartError(
-        f"The data of {asked.name}'s small version, {named}, are missing. Give a folder of your "
-        f"own annotated images with --data; it needs {asked.kind}."
-    )
-
-
-def _check_kinds(asked: Asked, dataset: ObjectDataset) -> None:
-    wanted = dict.fromkeys((asked.kind, *asked.study.data.kinds))
-    missing = [kind for kind in wanted if kind not in dataset.kinds]
-    if missing:
-        raise HeadstartError(
-            f"{dataset.name} has {' and '.join(dataset.kinds)}, and {asked.name} needs "
-            f"{missing[0]} too. Give other data, or a study of what they have."
-        )
-
-
-def _subset(
-    dataset: ObjectDataset, splits: Splits, images: int | None, seed: int
-) -> npt.NDArray[np.int64]:
-    if images is None:
-        return splits.train
-    if images > len(splits.train):
-        raise HeadstartError(
-            f"{dataset.name} has {len(splits.train)} training images, and {images} are asked for. "
-            "Change `images` in the study file, or give more data."
-        )
-    [chosen] = nested_object_subsets(dataset, splits.train, [images], seed=seed)
-    return chosen
+def _chosen(asked: Asked, backbones: tuple[str, ...]) -> tuple[str, ...]:
+    """The backbones to run, after a look at the names that were given."""
+    for option, name in [
+        *([("--backbone", asked.backbone)] if asked.backbone is not None else []),
+        *(("--weights", name) for name in asked.weights),
+    ]:
+        if name not in backbones:
+            raise HeadstartError(
+                f"{option} {name}: {asked.name} has no such backbone. It has "
+                f"{', '.join(backbones)}{' (in its small version)' if asked.small else ''}."
+            )
+    return backbones if asked.backbone is None else (asked.backbone,)
 
 
 def _comparison(
