@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from headstart.strategies import SOLVED
 from headstart.study import (
     Inspection,
     Listener,
+    Reproduced,
     Result,
     Verification,
     conduct,
     parse_budget,
     parse_sizes,
     question_from,
+    reproduce_study,
 )
 from headstart.study import inspect as inspect_images
 from headstart.study import verify as verify_study
@@ -183,6 +185,55 @@ def verify(
         StoppedError: the listener asked to stop; the same call continues.
     """
     return verify_study(study, scratch=scratch, listener=listener)
+
+
+def reproduce(
+    study: str | Path,
+    *,
+    data: str | Path | None = None,
+    small: bool = False,
+    backbone: str | None = None,
+    weights: Mapping[str, str | Path] | None = None,
+    allow_small_batches: bool = False,
+    seed: int = 0,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+) -> Reproduced:
+    """Run a study of detectors that a file states, as in studies/rethinking-imagenet-pretraining.
+
+    Each arm is trained at each of its lengths, by the file's recipe and schedule, and judged on
+    the validation images. What was published of the same comparison stands beside it.
+
+    Args:
+        study: the YAML file.
+        data: the folder that the file's `train` and `validation` lie below; with `small`, a folder
+            of annotated images in place of the file's own.
+        small: the file's version for one small machine.
+        backbone: only this one of the file's.
+        weights: files of pretrained weights, by the backbone's name.
+        allow_small_batches: let BatchNorm learn from batches under 16 images.
+        seed: of the splits, the subset of images, and everything that is drawn.
+        out: where runs and reproduction.json lie; the same call with the same folder continues.
+        listener: told what happens meanwhile.
+
+    Returns:
+        `Reproduced`: ``.answer`` (reproduction.json), ``.complete``, ``.folder``.
+
+    Raises:
+        HeadstartError: for bad input, before anything is written.
+    """
+    file = Path(study)
+    return reproduce_study(
+        file,
+        default_out(file, "reproduction") if out is None else Path(out),
+        data=None if data is None else Path(data),
+        small=small,
+        backbone=backbone,
+        weights={name: Path(path) for name, path in (weights or {}).items()},
+        allow_small_batches=allow_small_batches,
+        seed=seed,
+        listener=listener,
+    )
 
 
 def load(model: str | Path) -> Model | DetectorModel:

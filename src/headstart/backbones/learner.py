@@ -23,3 +23,7 @@ class Learner(nn.Module):
 
         With `freeze_batchnorm` the BatchNorm layers of learning rows keep their statistics too.
         """
+
+    def run_all(self, on: bool) -> None:
+        """Let parts that can be left out run, or not; most networks have none."""
+        del on

@@ -122,6 +122,11 @@ class Detector(Learner):
             )
         self.heads.switch(on)
 
+    def run_all(self, on: bool) -> None:
+        """See `Learner`: a cascade's later stages, where the specification has some."""
+        if self.specification.cascade:
+            self.set_cascade(on)
+
     @property
     def heads(self) -> RegionHeads:
         """The heads for regions; only the R-CNN families have them."""

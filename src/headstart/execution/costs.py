@@ -246,7 +246,7 @@ def time_update(
 ) -> float:
     """Seconds of a step on what `batch` gives, at a rate of zero: the quickest of a few."""
     average = Average(learner)
-    optimizer = optimizer_for(learner, plan.table)
+    optimizer = optimizer_for(learner, plan.table, plan.optimizer)
     model, optimizer = setting.fabric.setup(above(learner, plan.cut), optimizer)
 
     def step() -> None:

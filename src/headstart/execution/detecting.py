@@ -23,6 +23,9 @@ from headstart.detectors import (
 from headstart.execution.setting import Setting, Start, digests_of, weights_of
 from headstart.records import Ledger
 from headstart.strategies import Strategy, defaults, resolve
+from headstart.strategies.detection_recipes import DetectionRecipe
+from headstart.strategies.optimizing import Optimizer
+from headstart.strategies.schedule import Shape
 from headstart.tasks.objects import STATISTICS_IMAGES, ObjectData, ObjectDetection
 from headstart.training import Keeping, Recipe
 
@@ -34,6 +37,7 @@ class DetectionSetting(Setting):
     data: ObjectData
     specification: DetectorSpecification
     allow_small: bool = False  # whether BatchNorm may learn from batches under 16 images
+    recipe: DetectionRecipe | None = None  # how trials train; AdamW by `schedule` where None
 
     def on(self, training: npt.NDArray[np.int64]) -> DetectionSetting:
         """The same with other training images."""
@@ -105,9 +109,26 @@ class DetectionSetting(Setting):
         return "larger batches, or a backbone with GroupNorm" if small else None
 
     @property
+    def shape(self) -> Shape:
+        """See `Setting.shape`."""
+        return self.recipe or super().shape
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """See `Setting.optimizer`."""
+        return super().optimizer if self.recipe is None else self.recipe.optimizer
+
+    def rate(self, *, pretrained: bool) -> float:
+        """See `Setting.rate`; a recipe has one for all arms."""
+        if self.recipe is None:
+            return super().rate(pretrained=pretrained)
+        return self.recipe.peak(self.batch)
+
+    @property
     def shared(self) -> dict[str, object]:
         """See `Setting.shared`."""
         splits = self.data.splits
+        recipe = {} if self.recipe is None else {"recipe": asdict(self.recipe)}
         parts = [splits.train, splits.validation, splits.test, self.training]
         return {
             "data": self.data.dataset.fingerprint(),
@@ -116,6 +137,7 @@ class DetectionSetting(Setting):
             "detector": asdict(self.specification),
             "views": asdict(self.data.views),
             "weights": self.reference.origin.digest,
+            **recipe,
         }
 
     def start(self, strategy: Strategy, seed: int) -> Start:

@@ -18,7 +18,9 @@ from lightning_fabric import Fabric
 from headstart.backbones import Learner
 from headstart.errors import HeadstartError
 from headstart.records import Ledger
-from headstart.strategies import Strategy
+from headstart.strategies import Strategy, defaults
+from headstart.strategies.optimizing import ADAMW, Optimizer
+from headstart.strategies.schedule import Shape
 from headstart.strategies.table import TRIAL
 from headstart.training import Keeping, Recipe, Task
 
@@ -85,6 +87,20 @@ class Setting(ABC):
     @abstractmethod
     def better_than_small(self) -> str | None:
         """What to prefer to live BatchNorm at small batches; None where they are not small."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of the rate over steps."""
+        return self.schedule
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What every trial's steps are made by."""
+        return ADAMW
+
+    def rate(self, *, pretrained: bool) -> float:
+        """The peak rate of the head that a factor of 1 stands for."""
+        return defaults.rate(pretrained=pretrained, batch=self.batch)
 
     @cached_property
     def protocol(self) -> str:

@@ -23,6 +23,7 @@ class Trial:
     rate_factor: float | None = None  # x the default rate
     role: Role = "trial"
     hold_until: int = 0  # the rate falls no earlier than after this step, whatever was planned
+    whole_from: int = 0  # the step from which a detector's cascade runs, where it has one
 
     def key(self, protocol: str) -> str:
         """Hash of everything that can change the outcome."""
@@ -35,8 +36,8 @@ class Trial:
             "rate_factor": self.rate_factor,
             "role": self.role,
         }
-        held = {"hold_until": self.hold_until} if self.hold_until else {}
-        return digest_of(content | held)
+        later = {"hold_until": self.hold_until, "whole_from": self.whole_from}
+        return digest_of(content | {name: step for name, step in later.items() if step})
 
 
 def recipe(trial: Trial, setting: Setting) -> Recipe:
@@ -44,7 +45,7 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
     strategy = trial.strategy
     factor = trial.rate_factor or 1.0
     pretrained = strategy.head != "new"  # a head that begins at random asks for the higher rate
-    default = defaults.rate(pretrained=pretrained, batch=setting.batch)
+    default = setting.rate(pretrained=pretrained)
     sweep = trial.role == "sweep"
     every = defaults.evaluate_every(trial.unit, setting.batch, setting.evaluated)
     return Recipe(
@@ -59,10 +60,12 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
         evaluate_every=every,
         images=len(setting.training),
         curve=not sweep,
-        schedule=setting.schedule,
+        schedule=setting.shape,
+        optimizer=setting.optimizer,
         freeze_batchnorm=strategy.batchnorm == "frozen",
         extension_limit=1.0 if sweep else setting.extension_limit,
         hold_until=trial.hold_until,
+        whole_from=trial.whole_from,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from headstart.errors import HeadstartError
 from headstart.strategies import defaults
+from headstart.strategies.optimizing import Optimizer
 
 REFERENCE_BATCH = 16  # images a step that the rates are meant for
 UNIT_STEPS = 90_000  # "1x" on COCO, at that batch
@@ -31,11 +32,25 @@ class DetectionSchedule:
     warm_up_from: float  # the first step's rate as a share of the peak
     drop: float  # what the rate is multiplied with at each fall
 
-    def rate_at(self, step: int) -> float:
-        """The rate at `step` (from 0)."""
+    @property
+    def hold_until(self) -> int:
+        """The first step at a lower rate."""
+        return self.drops[0]
+
+    def factor(self, step: int) -> float:
+        """The rate at `step` (from 0) as a share of the peak."""
         falls = sum(step >= at for at in self.drops)
         risen = min(1.0, step / self.warm_up) if self.warm_up else 1.0
-        return self.peak * self.drop**falls * (self.warm_up_from + (1 - self.warm_up_from) * risen)
+        return self.drop**falls * (self.warm_up_from + (1 - self.warm_up_from) * risen)
+
+    def rate_at(self, step: int) -> float:
+        """The rate at `step` (from 0)."""
+        return self.peak * self.factor(step)
+
+    def later(self, steps: int) -> DetectionSchedule:
+        """The same with both falls, and the end, so many steps later."""
+        first, second = self.drops
+        return replace(self, steps=self.steps + steps, drops=(first + steps, second + steps))
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,22 @@ class DetectionRecipe:
     jitter: tuple[float, float] | None = None
     crop: int | None = None
     flip: bool = True
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """SGD, with nothing clipped and the last weights measured: the paper has neither."""
+        return Optimizer(
+            kind="sgd",
+            moments=(self.momentum,),
+            decay=self.decay,
+            normalization_decay=self.normalization_decay,
+            clip=None,
+            averaged=False,
+        )
+
+    def peak(self, batch: int) -> float:
+        """The rate for `batch` images a step."""
+        return self.rate * batch / REFERENCE_BATCH
 
     def at(self, side: int) -> DetectionRecipe:
         """The same recipe for images of another size: `side` takes the place of `sides[1]`.
@@ -100,7 +131,7 @@ class DetectionRecipe:
             for share in defaults.FIXED_TAIL
         )
         return DetectionSchedule(
-            peak=self.rate * batch / REFERENCE_BATCH,
+            peak=self.peak(batch),
             steps=steps,
             drops=(first, second),
             warm_up=min(self.warm_up, round(defaults.WARM_UP * steps)),

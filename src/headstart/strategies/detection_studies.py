@@ -6,7 +6,7 @@ The keys are explained in studies/rethinking-imagenet-pretraining/README.md.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,9 @@ from headstart.strategies.detection_recipes import (
 )
 
 Normalization = Literal["group", "sync-batch", "frozen-batch", "batch", "none"]
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
 
 class _Part(BaseModel):
@@ -69,7 +72,9 @@ class SmallStudy(_Part):
     images: int | None = Field(None, ge=1)
     backbone: str = "efficientnet_lite0"
     normalization: Normalization = "batch"
-    image_size: int = Field(320, ge=64)  # the shorter side in pixels
+    image_size: int = Field(128, ge=64)  # the shorter side in pixels
+    channels: int = Field(32, ge=8)  # of the pyramid and the heads
+    regions: int = Field(16, ge=4)  # of each training image that the box head learns from
     batch: int = Field(16, ge=1)
     unit_steps: int = Field(ge=1)  # what 1x is
 
@@ -84,7 +89,7 @@ class DetectionStudy(_Part):
     recipe: str
     batch: int = Field(16, ge=1)
     unit_steps: int = Field(UNIT_STEPS, ge=1)  # what 1x is, at this batch
-    arms: dict[str, StudyArm] = Field(min_length=2)
+    arms: dict[Name, StudyArm] = Field(min_length=2)
     small: SmallStudy
 
     @model_validator(mode="after")
@@ -92,6 +97,11 @@ class DetectionStudy(_Part):
         if self.recipe not in RECIPES:
             raise ValueError(f"recipe {self.recipe!r} is none of {', '.join(RECIPES)}")
         return self
+
+    def lengths(self, arm: str) -> tuple[float, ...]:
+        """The lengths of an arm's runs in multiples of 1x."""
+        own = self.arms[arm]
+        return own.times or tuple(steps / self.unit_steps for steps in own.steps)
 
     def schedules(self, arm: str, *, small: bool = False) -> tuple[DetectionSchedule, ...]:
         """The schedules of an arm's runs, as the cluster or (`small`) one machine runs them.
@@ -101,10 +111,8 @@ class DetectionStudy(_Part):
         unit, batch = (
             (self.small.unit_steps, self.small.batch) if small else (self.unit_steps, self.batch)
         )
-        own = self.arms[arm]
-        times = own.times or tuple(steps / self.unit_steps for steps in own.steps)
         recipe = recipe_named(self.recipe)
-        return tuple(recipe.schedule_of(multiple, unit, batch) for multiple in times)
+        return tuple(recipe.schedule_of(multiple, unit, batch) for multiple in self.lengths(arm))
 
 
 def read_detection_study(path: Path) -> DetectionStudy:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from headstart.strategies import defaults
+from headstart.strategies.detection_recipes import DetectionRecipe, DetectionSchedule
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class FixedTail:
         return decay * min(1.0, (step + 1) / (self.warm_up + 1))
 
 
-Schedule = Trapezoid | FixedTail
+Schedule = Trapezoid | FixedTail | DetectionSchedule
+Shape = Literal["trapezoid", "fixed-tail"] | DetectionRecipe
 
 
 def trapezoid(steps: int) -> Trapezoid:
@@ -70,9 +73,19 @@ def fixed_tail(steps: int, unit: int) -> FixedTail:
     return FixedTail(round(unit * defaults.WARM_UP), steps, (first, second))
 
 
+def shaped(shape: Shape, times: float, unit: int, batch: int) -> Schedule:
+    """`shape` over `times` x `unit` steps of `batch` images."""
+    if isinstance(shape, DetectionRecipe):
+        return shape.schedule_of(times, unit, batch)
+    steps = round(times * unit)
+    return fixed_tail(steps, unit) if shape == "fixed-tail" else trapezoid(steps)
+
+
 def moved(schedule: Schedule, hold_until: int) -> Schedule:
     """The same schedule with its fall beginning at another step."""
     if isinstance(schedule, Trapezoid):
         return Trapezoid(schedule.warm_up, hold_until, schedule.cool_down)
     later = hold_until - schedule.hold_until
+    if isinstance(schedule, DetectionSchedule):
+        return schedule.later(later)
     return FixedTail(schedule.warm_up, schedule.steps + later, schedule.tails)

@@ -10,6 +10,7 @@ from headstart.study.question import (
     parse_sizes,
     question_from,
 )
+from headstart.study.reproducing import Reproduced, reproduce_study
 from headstart.study.result import Result
 from headstart.study.verifying import Verification, verify
 
@@ -18,6 +19,7 @@ __all__ = [
     "Inspection",
     "Listener",
     "Question",
+    "Reproduced",
     "Result",
     "Verification",
     "conduct",
@@ -25,5 +27,6 @@ __all__ = [
     "parse_budget",
     "parse_sizes",
     "question_from",
+    "reproduce_study",
     "verify",
 ]

@@ -76,8 +76,9 @@ class _Run:
         self.points: list[CurvePoint] = []
         self.clock = time.perf_counter()
         self.average = Average(learner)
+        learner.run_all(recipe.whole_from <= 0)
         self._enter(0)
-        optimizer = optimizer_for(learner, recipe.table)
+        optimizer = optimizer_for(learner, recipe.table, recipe.optimizer)
         self.above = above(learner, recipe.cut)
         self.model: nn.Module
         self.optimizer: Any
@@ -180,6 +181,7 @@ class _Run:
 
     def _update(self, batch: Any, phase: int, within: int) -> None:
         recipe = self.recipe
+        self.learner.run_all(self.step >= recipe.whole_from)
         set_rate(self.optimizer, self.pace.rate(phase, within) * self.rate_scale, phase)
         while True:
             # Dropout draws anew from the seed and the step: resuming changes nothing.
@@ -190,11 +192,15 @@ class _Run:
                 break
             except RuntimeError as error:
                 self._halve(error)
-        self.fabric.clip_gradients(
-            self.model, self.optimizer, max_norm=defaults.CLIP_NORM, error_if_nonfinite=False
-        )
+        if recipe.optimizer.clip is not None:
+            self.fabric.clip_gradients(
+                self.model,
+                self.optimizer,
+                max_norm=recipe.optimizer.clip,
+                error_if_nonfinite=False,
+            )
         self.optimizer.step()
-        self.average.update(defaults.ema_decay(self.step, self.pace.planned))
+        self.average.update(recipe.memory(self.step, self.pace.planned))
         self.loss_sum += loss
         self.loss_count += 1
         self.ledger.steps += 1
@@ -245,7 +251,7 @@ class _Run:
     # -- evaluation -------------------------------------------------------------------------
 
     def evaluate(self) -> bool:
-        """Evaluate the averaged weights, decide about the schedule, save everything.
+        """Evaluate the weights (averaged, or the last), decide about the schedule, save everything.
 
         The last evaluation leaves them in the network, with statistics that belong to them, and
         saves nothing: what follows is the trial's record. False, and nothing is saved, where the

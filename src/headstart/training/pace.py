@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from headstart.records import CurvePoint
 from headstart.strategies import progress
-from headstart.strategies.schedule import Schedule, fixed_tail, moved, trapezoid
+from headstart.strategies.schedule import moved, shaped
 from headstart.training.recipe import Recipe
 
 
@@ -16,7 +16,8 @@ class Pace:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self.schedules = [
-            _schedule(recipe, round(phase.steps * recipe.unit)) for phase in recipe.phases
+            shaped(recipe.schedule, phase.steps, recipe.unit, recipe.batch)
+            for phase in recipe.phases
         ]
         self.planned = self.total
         self.rising = False
@@ -97,9 +98,3 @@ class Pace:
             self.schedules[index] = moved(schedule, schedule.hold_until + more)
             return "still rising"
         return None
-
-
-def _schedule(recipe: Recipe, steps: int) -> Schedule:
-    if recipe.schedule == "fixed-tail":
-        return fixed_tail(steps, recipe.unit)
-    return trapezoid(steps)

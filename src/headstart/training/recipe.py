@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from headstart.records import CurvePoint, Ledger
-from headstart.strategies import Phase, Row
+from headstart.strategies import Phase, Row, defaults
+from headstart.strategies.optimizing import ADAMW, Optimizer
+from headstart.strategies.schedule import Shape
 from headstart.training.batches import Order
 
 
@@ -52,10 +54,16 @@ class Recipe:
     images: int  # that are learned from: a pass
     cut: int = 0  # stages below it never learn: what they give is kept, and they run once a view
     curve: bool = True  # False: measured at its end alone (a rate sweep)
-    schedule: Literal["trapezoid", "fixed-tail"] = "trapezoid"
+    schedule: Shape = "trapezoid"
+    optimizer: Optimizer = ADAMW
     freeze_batchnorm: bool = False
     extension_limit: float = 1.0  # x its planned steps that an extending phase may reach
     hold_until: int = 0  # the last phase's rate falls no earlier than after this step
+    whole_from: int = 0  # the step from which parts that can be left out run: `Learner.run_all`
+
+    def memory(self, step: int, planned: int) -> float:
+        """Decay of the average of weights that is measured; 0 where these are the last weights."""
+        return defaults.ema_decay(step, planned) if self.optimizer.averaged else 0.0
 
     def computed(self, step: int) -> int:
         """How many images of step `step` go through the stages below the cut."""
@@ -91,7 +99,7 @@ class Hooks:
 
 @dataclass
 class Outcome:
-    """What a finished run gives back; the network holds the averaged weights."""
+    """What a finished run gives back; the network holds the weights that were measured."""
 
     ledger: Ledger
     planned_steps: int  # after extensions and early ends

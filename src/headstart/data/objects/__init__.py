@@ -1,6 +1,7 @@
 """Images with annotated objects: boxes, masks and keypoints, opened, checked, split and written."""
 
 from headstart.data.objects.dataset import ObjectDataset, Objects, Repair
+from headstart.data.objects.joining import open_parts
 from headstart.data.objects.opening import is_annotated, open_objects
 from headstart.data.objects.splits import make_object_splits, nested_object_subsets, strata
 from headstart.data.objects.summary import ObjectSummary, summarize
@@ -16,6 +17,7 @@ __all__ = [
     "make_object_splits",
     "nested_object_subsets",
     "open_objects",
+    "open_parts",
     "strata",
     "summarize",
 ]

@@ -76,7 +76,7 @@ def open_objects(
         raise HeadstartError(f"{place}: no such folder or file of annotations.")
     if folder is not None and not folder.is_dir():
         raise HeadstartError(f"{folder}: no such folder of images.")
-    listing = _listing(place, folder)
+    listing = listing_of(place, folder)
     if listing is not None:
         return assemble(listing)
     raise HeadstartError(
@@ -90,10 +90,11 @@ def is_annotated(path: str | Path) -> bool:
     Raises HeadstartError where it finds some that cannot be read.
     """
     place = Path(path).expanduser()
-    return place.exists() and _listing(place, None) is not None
+    return place.exists() and listing_of(place) is not None
 
 
-def _listing(place: Path, folder: Path | None) -> ObjectListing | None:
+def listing_of(place: Path, folder: Path | None = None) -> ObjectListing | None:
+    """What the first reader lists that knows the layout of `place`; None where none does."""
     found = (read(place, folder) for read in READERS)
     return next((listing for listing in found if listing is not None), None)
 
