@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import extraction, folder, heads, memory, partial, step, table
+from bench import detection, extraction, folder, heads, memory, partial, step, table
 from bench.pairs import Mark, Skipped
 
 Part = Callable[[Path], Iterator[Mark | Skipped]]
@@ -21,6 +21,7 @@ def main() -> None:
         "heads": heads.marks,
         "partial": partial.marks,
         "step": step.marks,
+        "detection": detection.marks,
         "folder": lambda work: folder.marks(work, arguments.data),
         "memory": memory.marks,
     }
