@@ -1,4 +1,4 @@
-"""A detector's training step: ours, and a bare loop over torchvision's network; seconds an image."""
+"""A detector's training step: ours, and a bare loop over torchvision's network."""
 
 from __future__ import annotations
 

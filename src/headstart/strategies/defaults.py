@@ -91,7 +91,7 @@ def image_size(network: int, typical_side: int) -> int:
 def object_side(typical_side: int, *, gpu: bool) -> int:
     """Pixels of the shorter side of images with annotated objects.
 
-    The paper's 800 on GPUs; on CPUs, where a step of 16 images of 320 px takes 8 seconds, 160. No
+    The paper's 800 on GPUs; on CPUs, where a step of 16 images of 320 px takes 3 seconds, 160. No
     more than twice the images' own: see `image_size`. A multiple of 32, at least 64.
     """
     return image_size(800 if gpu else 160, typical_side)
