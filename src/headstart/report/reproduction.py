@@ -87,7 +87,8 @@ def show(answer: dict[str, Any], console: Console, folder: Path) -> None:
     """Print the table, the pairs, and where everything lies."""
     drawn = Table(box=box.SIMPLE_HEAD, title=answer["question"], title_justify="left")
     for place, name in enumerate(columns(answer)):
-        drawn.add_column(name, justify="left" if place < len(WORDS) else "right")
+        said = place < len(WORDS)
+        drawn.add_column(name, justify="left" if said else "right", overflow="fold", min_width=7)
     for row in table(answer):
         drawn.add_row(*row.values())
     console.print(drawn)
@@ -138,8 +139,7 @@ def _arm(side: dict[str, Any]) -> str:
 
 def _length(run: dict[str, Any]) -> str:
     if run.get("times") is not None:
-        steps = f" ({run['steps']:,} steps)" if run.get("steps") else ""
-        return f"{run['times']:.3g}x{steps}"
+        return f"{run['times']:.3g}x"
     if run.get("steps") is not None:
         return f"{run['steps']:,} steps"
     if run.get("epochs") is not None:
