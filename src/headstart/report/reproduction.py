@@ -85,7 +85,13 @@ def sentences(answer: dict[str, Any]) -> list[str]:
 
 def show(answer: dict[str, Any], console: Console, folder: Path) -> None:
     """Print the table, the pairs, and where everything lies."""
-    drawn = Table(box=box.SIMPLE_HEAD, title=answer["question"], title_justify="left")
+    drawn = Table(
+        box=box.SIMPLE_HEAD,
+        title=answer["question"],
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for place, name in enumerate(columns(answer)):
         said = place < len(WORDS)
         side: Literal["left", "right"] = "left" if said else "right"
