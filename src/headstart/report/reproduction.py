@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -85,10 +85,17 @@ def sentences(answer: dict[str, Any]) -> list[str]:
 
 def show(answer: dict[str, Any], console: Console, folder: Path) -> None:
     """Print the table, the pairs, and where everything lies."""
-    drawn = Table(box=box.SIMPLE_HEAD, title=answer["question"], title_justify="left")
+    drawn = Table(
+        box=box.SIMPLE_HEAD,
+        title=answer["question"],
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for place, name in enumerate(columns(answer)):
         said = place < len(WORDS)
-        drawn.add_column(name, justify="left" if said else "right", overflow="fold", min_width=7)
+        side: Literal["left", "right"] = "left" if said else "right"
+        drawn.add_column(name, justify=side, min_width=7, no_wrap=name == "arm")
     for row in table(answer):
         drawn.add_row(*row.values())
     console.print(drawn)
