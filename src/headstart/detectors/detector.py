@@ -243,6 +243,16 @@ class Detector(Learner):
         return network.backbone(listed.tensors), resized, listed.image_sizes
 
     @contextmanager
+    def finding_at_most(self, count: int) -> Iterator[None]:
+        """Inference that keeps no more than so many detections of an image."""
+        holder: Any = self.network if self.specification.is_dense else self.heads
+        before, holder.detections_per_img = holder.detections_per_img, count
+        try:
+            yield
+        finally:
+            holder.detections_per_img = before
+
+    @contextmanager
     def _resizing(self, short_side: int) -> Iterator[None]:
         """Inference at another shorter side; the bound of the longer one goes along."""
         own, transform, training = self.specification, self.network.transform, self.training

@@ -48,6 +48,7 @@ class Costs:
     validation_images: int
     batch: int
     statistics_images: int = STATISTICS_IMAGES  # at most, that BatchNorm's are estimated from
+    judged_per_learned: float = defaults.JUDGED_PER_LEARNED
     solve: dict[str, float] = field(default_factory=dict)  # each strategy's head, where solved
     frozen: dict[str, Frozen] = field(default_factory=dict)  # strategies that keep activations
     probe: float = 0.0  # the profile of the frozen features, on codes that are there
@@ -76,7 +77,7 @@ class Costs:
         short = strategy.steps * defaults.sweep_unit(unit)
         seconds = sweeps * self._run(strategy, short, 1)
         looked_at = self.validation_images + self._statistics  # in every arm: see `recipe`
-        every = defaults.evaluate_every(unit, self.batch, looked_at)
+        every = defaults.evaluate_every(unit, self.batch, looked_at, self.judged_per_learned)
         seconds += sum(self._run(strategy, steps, 2 + steps / every) for steps in runs)
         # The first trial finds the views that the sweep kept.
         seconds += sum(self._views(strategy, steps) for steps in runs or [short] * min(sweeps, 1))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from headstart.execution.costs import (
@@ -31,8 +32,8 @@ def measure_detection_costs(
     """Time an image to be judged and a step of each arm, on the study's own images.
 
     It takes at most about `most` seconds, however slow the machine: fewer steps are timed then.
-    Nothing is known by then of how many objects a trained detector finds, so judging is timed on
-    a detector that keeps as many as it may.
+    A detector that has not learned anything sees objects everywhere, so judging is timed with no
+    more of them in an image than are annotated.
     """
     share = most / (len(strategies) + 1)
     read = _time_reading(setting)
@@ -44,6 +45,7 @@ def measure_detection_costs(
         validation_images=len(setting.data.splits.validation),
         batch=setting.batch,
         statistics_images=STATISTICS_IMAGES,
+        judged_per_learned=setting.judged_per_learned,
         judging=JUDGING + forward * (_looking(setting) + len(setting.data.splits.test)),
         read=read,
     )
@@ -73,7 +75,14 @@ def _time_forward(setting: DetectionSetting, most: float) -> float:
     images = [setting.data.image(position).to(device).float() / 255 for position in positions]
     estimate_batchnorm(detector, [images])
     detector.eval()
-    return least_seconds(lambda: [detector([image]) for image in images], most) / len(images)
+    with detector.finding_at_most(_objects(setting)):
+        return least_seconds(lambda: [detector([image]) for image in images], most) / len(images)
+
+
+def _objects(setting: DetectionSetting) -> int:
+    """Objects of a training image, the mean."""
+    objects = setting.data.dataset.objects
+    return max(1, round(float(np.mean([len(objects[p]) for p in setting.training.tolist()]))))
 
 
 def _time_step(setting: DetectionSetting, strategy: Strategy, most: float) -> float:

@@ -56,6 +56,11 @@ class DetectionSetting(Setting):
         return len(self.data.splits.validation) + min(STATISTICS_IMAGES, len(self.training))
 
     @property
+    def judged_per_learned(self) -> float:
+        """See `Setting.judged_per_learned`."""
+        return defaults.JUDGED_PER_LEARNED_OBJECTS
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of a typical image as the network sees it."""
         own = self.specification

@@ -59,6 +59,11 @@ class Setting(ABC):
         """Images that an evaluation looks at."""
 
     @property
+    def judged_per_learned(self) -> float:
+        """Images to judge that may go with one to learn from: see `defaults.evaluate_every`."""
+        return defaults.JUDGED_PER_LEARNED
+
+    @property
     @abstractmethod
     def pixels(self) -> int:
         """Of an image as the network sees it."""

@@ -47,7 +47,9 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
     pretrained = strategy.head != "new"  # a head that begins at random asks for the higher rate
     default = setting.rate(pretrained=pretrained)
     sweep = trial.role == "sweep"
-    every = defaults.evaluate_every(trial.unit, setting.batch, setting.evaluated)
+    every = defaults.evaluate_every(
+        trial.unit, setting.batch, setting.evaluated, setting.judged_per_learned
+    )
     return Recipe(
         table=tuple(resolve(strategy, setting.stages)),
         phases=strategy.phases,

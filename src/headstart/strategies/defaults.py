@@ -23,6 +23,12 @@ WARM_UP = 0.05  # share of a phase's steps over which the rate rises
 COOL_DOWN = 0.3  # share over which it falls to zero (Haegele et al. 2024: 20% or more)
 
 OBJECT_BATCH = 16  # images of annotated objects a step (He et al. 2018, section 3)
+# Images to judge that may go with one to learn from. Evaluations then cost under a quarter of
+# training: an image forward and backward takes as long as five forward (on CPUs 4 to 6).
+JUDGED_PER_LEARNED = 5 * 0.25
+# A detector judges many more regions than it learns from, so one to learn from takes as long as
+# about 1.2; evaluations may cost half of training, or there would be no curve.
+JUDGED_PER_LEARNED_OBJECTS = 1.2 * 0.5
 SMALL_BATCH = 16  # below it BatchNorm's statistics are noise (Wu and He 2018, figure 1)
 RESTART_RATE = 1 / 3  # after a loss that is not finite
 
@@ -100,18 +106,20 @@ def object_side(typical_side: int, *, gpu: bool) -> int:
 def object_width(*, gpu: bool) -> tuple[int, int]:
     """Channels of a detector's pyramid and heads, and regions sampled an image.
 
-    256 and 512 (Lin et al. 2017), on CPUs a quarter of both: the box head's work goes with the
-    square of the one times the other, and is most of a small backbone's step at that.
+    256 and 512 (Lin et al. 2017), on CPUs far fewer: the box head's work goes with the square of
+    the one times the other, and is most of a small backbone's step even so.
     """
-    return (256, 512) if gpu else (64, 128)
+    return (256, 512) if gpu else (64, 64)
 
 
-def evaluate_every(unit: int, batch: int, evaluation_images: int) -> int:
-    """Steps between evaluations: ten to a step unit, while they cost under a quarter of training.
+def evaluate_every(
+    unit: int, batch: int, evaluation_images: int, judged_per_learned: float = JUDGED_PER_LEARNED
+) -> int:
+    """Steps between evaluations: ten to a step unit, while they can be afforded.
 
-    An image forward and backward is reckoned as five images forward (measured on CPUs: 4 to 6).
+    They can with up to `judged_per_learned` images to judge for each that is learned from.
     """
-    affordable = evaluation_images / (5 * batch * 0.25)
+    affordable = evaluation_images / (batch * judged_per_learned)
     return max(1, math.ceil(max(unit / 10, affordable)))
 
 
