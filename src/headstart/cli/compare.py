@@ -40,7 +40,13 @@ from headstart.cli.options import (
 
 DEMOS: dict[str, dict[str, Any]] = {
     "classes": {"data": "digits", "budget": "150s", "seeds": 1, "image_size": 64},
-    "masks": {"data": "shapes", "budget": "420s", "seeds": 1, "image_size": 96},
+    "masks": {
+        "data": "shapes",
+        "budget": "450s",
+        "seeds": 1,
+        "image_size": 96,
+        "strategies": ["frozen-backbone", "fine-tune", "scratch"],
+    },
 }
 
 

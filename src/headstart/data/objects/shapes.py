@@ -10,12 +10,12 @@ from headstart.data.shapes import CLASSES, draw_shapes
 from headstart.metrics import encode_masks
 
 SHAPES = "shapes"  # what it is called
-IMAGES = 400
+IMAGES = 300
 OBJECTS = (1, 4)  # fewest and most in a picture
 
 
 def list_shapes(seed: int) -> ObjectListing:
-    """400 pictures of 96 px with one to four shapes each, of six classes."""
+    """300 pictures of 96 px with one to four shapes each, of six classes."""
     drawn = draw_shapes(IMAGES, SHAPES_SIZE, seed, objects=OBJECTS)
     drafts = [
         [
