@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from headstart.detectors.augmented import Target, Viewed, Views, detect_augmente
 from headstart.metrics import Detections, Kind, encode_masks
 
 LEAST_SCORE = 0.05  # of detections that are kept, as torchvision's detectors have it
+TOGETHER = 16  # images that go through at once, ...
+MOST_PIXELS = 16 * 320**2  # ... and how much of them
 MASK_THRESHOLD = 0.5  # of a mask's probability
 
 
@@ -21,14 +23,34 @@ def scaled_pixels(image: Tensor, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def detect(model: nn.Module, image: Tensor, kind: Kind, device: torch.device) -> Detections:
-    """What the model, in inference mode, finds in `image` [3, H, W] uint8, in its own pixels.
+def detect(
+    model: nn.Module,
+    images: Iterable[Tensor],
+    kind: Kind,
+    device: torch.device,
+    *,
+    short_side: int,
+) -> Iterator[Detections]:
+    """What the model, in inference mode, finds in each of `images` [3, H, W] uint8, in its pixels.
 
-    Images go through one by one: among others they would be padded, and answers would depend on
-    the company.
+    Neighbours of one size go through together, which takes less than half the time of small
+    images; others would be padded, and answers would depend on the company. `short_side` is what
+    the model resizes them to: the smaller, the more at once.
     """
-    [found] = model([scaled_pixels(image, device)])
-    return _detections(found, kind)
+    for batch in _of_one_size(images, max(1, min(TOGETHER, MOST_PIXELS // short_side**2))):
+        for found in model([scaled_pixels(image, device) for image in batch]):
+            yield _detections(found, kind)
+
+
+def _of_one_size(images: Iterable[Tensor], most: int) -> Iterator[list[Tensor]]:
+    batch: list[Tensor] = []
+    for image in images:
+        if batch and (len(batch) == most or image.shape != batch[0].shape):
+            yield batch
+            batch = []
+        batch.append(image)
+    if batch:
+        yield batch
 
 
 @torch.no_grad()

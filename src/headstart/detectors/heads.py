@@ -26,7 +26,7 @@ from headstart.detectors.cascade import CASCADE, Stage
 from headstart.detectors.drawing import drawn, normal
 from headstart.detectors.normalization import layer_for
 from headstart.detectors.regions import RegionHeads
-from headstart.detectors.specification import DetectorSpecification
+from headstart.detectors.specification import MOST_FOUND, DetectorSpecification
 
 WIDTH = 1024  # of a box head's linear layers (Lin et al. 2017, section 5.2)
 VGG_WIDTH = 4096
@@ -79,7 +79,7 @@ def region_heads(
         bbox_reg_weights=None,
         score_thresh=0.05,
         nms_thresh=0.5,
-        detections_per_img=100,
+        detections_per_img=MOST_FOUND,
     )
     heads.set_later(later)
     channels = specification.channels

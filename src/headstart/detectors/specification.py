@@ -16,6 +16,7 @@ BATCH = 16  # Wu and He 2018, table 2: with BatchNorm the error rises below 16 i
 PAPER_SHORT = 800  # pixels; the anchors of Lin et al. 2017 are for images of this shorter side
 PAPER_ANCHOR = 32  # pixels, on the finest level; it doubles from level to level
 PAPER_REGIONS = 512
+MOST_FOUND = 100  # detections of an image that COCO counts
 SMALLEST_ANCHOR = 8  # pixels: two cells of the finest map
 
 
@@ -103,10 +104,12 @@ class DetectorSpecification:
 
     @property
     def proposals(self) -> tuple[int, int]:
-        """Proposals an image in training and in inference: 2000 and 1000 for 512 regions."""
-        return round(2000 * self.regions / PAPER_REGIONS), round(
-            1000 * self.regions / PAPER_REGIONS
-        )
+        """Proposals an image in training and in inference: 2000 and 1000 for 512 regions.
+
+        In inference never fewer than may be found in the end, which is COCO's limit.
+        """
+        share = self.regions / PAPER_REGIONS
+        return round(2000 * share), max(MOST_FOUND, round(1000 * share))
 
 
 def check_batch_size(

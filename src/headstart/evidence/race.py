@@ -34,7 +34,8 @@ def chance_to_exceed(
     itself become better is in `shrinkage` as far as it did in the studies that it was fitted to.
     """
     images = best.shape[1]
-    bar = log_odds(max(1 - float(best.mean()) - margin, 0.0), images)
+    # Within delta of next to nothing is anything at all.
+    bar = log_odds(min(max(1 - float(best.mean()) - margin, 0.0), 1.0), images)
     end, variance = shrinkage.end(seen)
     return NormalDist(end, math.sqrt(variance + luck_of_difference(own, best))).cdf(bar)
 

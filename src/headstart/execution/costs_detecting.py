@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from headstart.detectors import scaled_pixels
 from headstart.execution.costs import (
     JUDGING,
     LOOKING,
@@ -23,7 +24,7 @@ from headstart.strategies import Strategy, defaults
 from headstart.tasks.objects import STATISTICS_IMAGES
 from headstart.training.averaging import estimate_batchnorm
 
-TIMED_IMAGES = 2  # validation images that a forward pass is timed on
+TIMED_IMAGES = 8  # validation images that a forward pass is timed on
 
 
 def measure_detection_costs(
@@ -70,13 +71,13 @@ def _time_reading(setting: DetectionSetting) -> float:
 def _time_forward(setting: DetectionSetting, most: float) -> float:
     detector = setting.reference.to(setting.fabric.device)
     detector.to(memory_format=torch.channels_last)
-    device = setting.fabric.device
-    positions = setting.data.splits.validation[:TIMED_IMAGES].tolist()
-    images = [setting.data.image(position).to(device).float() / 255 for position in positions]
+    data, device = setting.data, setting.fabric.device
+    positions = data.splits.validation[:TIMED_IMAGES]
+    images = [scaled_pixels(data.image(int(position)), device) for position in positions]
     estimate_batchnorm(detector, [images])
     detector.eval()
     with detector.finding_at_most(_objects(setting)):
-        return least_seconds(lambda: [detector([image]) for image in images], most) / len(images)
+        return least_seconds(lambda: data.detect(detector, positions, device), most) / len(images)
 
 
 def _objects(setting: DetectionSetting) -> int:

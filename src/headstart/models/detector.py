@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from headstart.data.dataset import Indices
@@ -79,7 +80,9 @@ class DetectorModel:
         self, data: ObjectData, positions: Sequence[int] | Indices, *, augmented: bool = False
     ) -> list[Detections]:
         """What is found in the images of a data set at `positions`, as a trial is judged by it."""
-        return [self._detect(data.image(int(position)), augmented) for position in positions]
+        if augmented:
+            return [self._detect(data.image(int(position)), True) for position in positions]
+        return data.detect(self.detector, positions, self._device)
 
     def _answers(
         self, images: Iterable[tuple[str, Tensor]], least_score: float, augmented: bool
@@ -94,13 +97,18 @@ class DetectorModel:
 
     def _detect(self, image: Tensor, augmented: bool) -> Detections:
         """Of an image [3, H, W] uint8."""
-        device = next(self.detector.parameters()).device
         if not augmented:
-            return detect(self.detector, image, self.task, device)
+            side = self.card.detector.short_side
+            [found] = detect(self.detector, [image], self.task, self._device, short_side=side)
+            return found
         swap = self.card.keypoints.swaps
         return detect_in_views(
-            self.detector, image, self.task, device, views=self._views(), swap=swap
+            self.detector, image, self.task, self._device, views=self._views(), swap=swap
         )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.detector.parameters()).device
 
     def _views(self) -> Views:
         """As many as make sense for the size that it was trained at."""

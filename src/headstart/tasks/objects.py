@@ -70,6 +70,13 @@ class ObjectData:
             self._read[position] = image
         return image
 
+    def detect(
+        self, model: nn.Module, positions: Iterable[int] | Indices, device: torch.device
+    ) -> list[Detections]:
+        """What the model finds in the images at `positions`, each in its own pixels."""
+        images = (self.image(int(position)) for position in positions)
+        return list(detect(model, images, self.kind, device, short_side=self.views.sides[1]))
+
     @cached_property
     def resident(self) -> bool:
         """Whether images are kept, as `headstart.data.ImageStore` does."""
@@ -123,7 +130,7 @@ class ObjectDetection:
 
     def evaluate(self, model: nn.Module) -> tuple[float, float]:
         """1 - AP and AP (COCO's, over all areas) on the validation images."""
-        self.latest = [self.detect(model, int(position)) for position in self._positions]
+        self.latest = self._data.detect(model, self._positions, self._device)
         precision = matched_precision(self._matches(self.latest)) or 0.0
         return 1 - precision, precision
 
@@ -144,10 +151,6 @@ class ObjectDetection:
         for start in range(0, len(self._statistics), self._order.batch):
             part = self._statistics[start : start + self._order.batch]
             yield [scaled_pixels(self._data.image(int(p)), self._device) for p in part]
-
-    def detect(self, model: nn.Module, position: int) -> Detections:
-        """What the model finds in the image at `position`, in its own pixels."""
-        return detect(model, self._data.image(position), self._data.kind, self._device)
 
     def _matches(self, found: Sequence[Detections]) -> Matches:
         return match(self._truth, found, self._data.kind)
