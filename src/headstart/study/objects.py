@@ -130,6 +130,10 @@ class Objects(Subject):
         like = named_for_objects("fine-tune", stages)
         return like.model_copy(update={"name": FROM_COCO, "start": str(start)})
 
+    def races(self, asked: Question) -> bool:
+        """Never: what a race goes by is fitted to runs of classification (see `evidence.ends`)."""
+        return False
+
     def on(self, training: Indices) -> Objects:
         """See `Subject.on`."""
         return Objects(self.setting.on(training))
@@ -204,6 +208,11 @@ def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Ob
 
     Raises HeadstartError for bad input.
     """
+    if asked.race:
+        raise HeadstartError(
+            "--race goes by how runs of classification went on, and average precision rises late: "
+            "arms that win would be left out. Leave --race out for objects."
+        )
     splits = make_object_splits(dataset, seed=asked.seed)
     kind = _kind(asked, dataset)
     device = fabric()

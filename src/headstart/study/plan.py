@@ -140,7 +140,7 @@ def _costs(
             return None, f"timing steps would be a large part of a phase of {unit}"
     listener.on_stage("timing a few steps of each arm")
     costs = subject.costs([_timed(s) for s in strategies], most)
-    return replace(costs, scouts=asked.races), None
+    return replace(costs, scouts=subject.races(asked)), None
 
 
 def _plan(

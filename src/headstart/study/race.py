@@ -26,7 +26,10 @@ def racing_arms(study: Study, arms: Sequence[ArmPlan]) -> list[ArmPlan]:
 
     Nor one that begins with another's: both belong to an experiment that is wanted whole.
     """
-    if not study.asked.races or sum(arm.strategy.name != CONTROL for arm in arms) < 2:
+    if (
+        not study.subject.races(study.asked)
+        or sum(arm.strategy.name != CONTROL for arm in arms) < 2
+    ):
         return []
     begun_with = {source for arm in arms for source in arm.strategy.sources}
     return [

@@ -85,6 +85,10 @@ class Subject(ABC):
         Raises HeadstartError for those that cannot be run on this network or these images.
         """
 
+    def races(self, asked: Question) -> bool:
+        """Whether arms may be left out before their last step."""
+        return asked.races
+
     @abstractmethod
     def on(self, training: Indices) -> Subject:
         """The same with other training images."""
