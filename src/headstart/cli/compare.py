@@ -42,7 +42,7 @@ DEMOS: dict[str, dict[str, Any]] = {
     "classes": {"data": "digits", "budget": "150s", "seeds": 1, "image_size": 64},
     "masks": {
         "data": "shapes",
-        "budget": "450s",
+        "budget": "390s",
         "seeds": 1,
         "image_size": 96,
         "strategies": ["frozen-backbone", "fine-tune", "scratch"],
