@@ -54,6 +54,11 @@ def test_an_arm_that_is_ahead_wins() -> None:
     assert chance(ahead, 300, answers(0.05), answers(0.2)) > 0.95
 
 
+def test_whoever_is_within_delta_of_next_to_nothing_is_close_enough() -> None:
+    flat = curve([1.0, 1.0, 1.0, 0.999, 0.999, 0.999])
+    assert chance(flat, 300, answers(0.999), answers(0.999), margin=-DELTA) > 0.5
+
+
 def test_few_images_leave_it_open() -> None:
     flat = curve([0.4, 0.31, 0.3, 0.3, 0.3, 0.3])
     few = chance(flat, 300, answers(0.3, 20), answers(0.25, 20))

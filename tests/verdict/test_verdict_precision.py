@@ -105,6 +105,17 @@ def race(one: Standing, *others: Standing) -> LeftOut | None:
     )  # fmt: skip
 
 
+def test_a_frozen_random_backbone_is_the_control_of_a_frozen_one() -> None:
+    control, frozen = arm("frozen-random", 0.05, flops=5e12), arm("frozen-backbone", 0.22)
+    [said] = [
+        r for r in decide([control, frozen, TUNED], metric="box AP").reasons if "Control" in r
+    ]
+    assert said == (
+        "Control: a frozen random backbone gave 5.0 AP against 22.0 AP for frozen-backbone, 17 AP "
+        "points less."
+    )
+
+
 def test_a_race_tells_where_an_arm_was_left_out_in_ap() -> None:
     best = standing("partial", 10.0, [1.0, 0.7, 0.69, 0.688, 0.688, 0.688])
     flat = standing("fine-tune", 50.0, [1.0, 0.97, 0.96, 0.96, 0.96, 0.96])

@@ -22,6 +22,9 @@ GLOSS = {
     "scratch-gn": "random, with GroupNorm; everything learns, on a longer schedule",
 }
 GLOSS_OF_DETECTORS = {
+    "frozen-random": "all random; the backbone frozen: the control",
+    "frozen-backbone": "backbone pretrained and frozen, the rest random; that learns",
+    "from-coco": "backbone of a detector of COCO, the rest random; everything learns",
     "partial": "backbone pretrained, the rest random; its last stages and the rest learn",
     "fine-tune": "backbone pretrained, the rest random; everything learns",
     "scratch": "all random; everything learns, on a longer schedule",

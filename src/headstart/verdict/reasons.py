@@ -19,6 +19,12 @@ from headstart.verdict.wording import (
     validation_images,
 )
 
+# Arms of frozen pretrained weights; what the control is called beside each, and what it tells of.
+FROZEN = {
+    "linear": ("frozen random features", "features"),
+    "frozen-backbone": ("a frozen random backbone", "weights"),
+}
+
 
 def reasons(decision: Decision) -> list[str]:
     """What the sentence rests on, the weightiest first."""
@@ -142,22 +148,23 @@ def _compute(decision: Decision, choice: Judged) -> Iterator[str]:
 
 
 def _control(decision: Decision) -> Iterator[str]:
-    """What frozen random features say about the pretrained ones, with the same head."""
+    """What frozen random weights say about the pretrained ones, with the same head."""
     control = decision.control
-    linear = next((one for one in decision.candidates if one.name == "linear"), None)
-    if control is None or linear is None:
+    frozen = next((one for one in decision.candidates if one.name in FROZEN), None)
+    if control is None or frozen is None:
         return
-    pair, words = decision.pair(linear, control), decision.words
-    numbers = f"{words.value(control.value)} against {words.value(linear.value)} for linear"
+    pair, words = decision.pair(frozen, control), decision.words
+    drawn, loaded = FROZEN[frozen.name]
+    numbers = f"{words.value(control.value)} against {words.value(frozen.value)} for {frozen.name}"
     if pair.tied or pair.difference < 0:
         yield (
-            f"Control: frozen random features gave {numbers}, not clearly less (differences under "
-            f"{words.points(pair.resolving_power)} do not show): here pretrained features are not "
+            f"Control: {drawn} gave {numbers}, not clearly less (differences under "
+            f"{words.points(pair.resolving_power)} do not show): here pretrained {loaded} are not "
             "measurably better than random ones."
         )
     else:
         less = words.points(pair.difference)
-        yield f"Control: frozen random features gave {numbers}, {less} less."
+        yield f"Control: {drawn} gave {numbers}, {less} less."
 
 
 def _guessing(decision: Decision, choice: Judged) -> Iterator[str]:

@@ -18,6 +18,8 @@ HUMAN_NAMES = {
     "fine-tune": "fine-tune everything",
     "scratch": "train from scratch",
     "scratch-gn": "train from scratch with GroupNorm",
+    "frozen-backbone": "train a detector on the frozen backbone",
+    "from-coco": "fine-tune everything, from a detector of COCO",
     "baseB": "train from scratch, as long as the transplants",
 }
 DOING = {"fine-tune ": "fine-tuning ", "train ": "training "}  # names that say what to do
