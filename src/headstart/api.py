@@ -72,9 +72,9 @@ def compare(
             shorter side.
         batch_size: images a step.
         schedule: ``"trapezoid"`` or ``"fixed-tail"`` (He et al. 2018).
-        delta: differences in accuracy below it do not matter to you.
+        delta: differences in accuracy, or average precision, below it do not matter to you.
         race: leave arms out that cannot matter any more, with the reason; by default where there
-            is a budget.
+            is a budget. Never for objects.
         sizes: shares of the training images, such as ``"1/16,1/4,1"``: every arm is run on nested
             subsets too, for accuracy over labelled images and the numbers at which arms break even.
         tuning_study: run fine-tune's chosen rate factor from scratch too, and the default one in

@@ -262,7 +262,7 @@ def test_the_readme_runs_and_says_how_good_the_detector_is(
     folder = detector("keypoints").save(tmp_path / "best")
     text = (folder / "README.md").read_text()
     assert "| measured on | keypoint AP | 95% interval |" in text
-    assert "| validation | 50.0% | 30.0% to 70.0% |" in text
+    assert "| validation | 50.0 AP | 30.0 AP to 70.0 AP |" in text
     assert "0. `left`\n1. `right`" in text
     assert "0. `disc`\n1. `square`" in text
     monkeypatch.chdir(tmp_path)
@@ -275,7 +275,7 @@ def test_a_detector_says_what_it_is(detector: Trained, tmp_path: Path) -> None:
     model = models.load(detector("masks").save(tmp_path / "best", classes=["<b>", "square"]))
     assert repr(model) == (
         "DetectorModel(fine-tune, mask-rcnn on efficientnet_lite0 for masks, 2 classes, "
-        "shorter side 64 px, mask AP 0.500 on validation)"
+        "shorter side 64 px, mask AP 50.0 on validation)"
     )
     assert "<b>square" not in model._repr_html_()
     assert "&lt;b&gt;" in model._repr_html_()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from headstart.errors import HeadstartError
 from headstart.models import DetectorModel
 from headstart.records import read_image_values, read_trials
 from headstart.strategies import OBJECT_NAMES, defaults, named_for_objects, resolve
+from headstart.study import objects
 from headstart.study.opening import open_subject
 from headstart.study.question import Question
 
@@ -98,6 +100,7 @@ def test_the_model_finds_what_the_study_measured_on_test(folder: Path, drawn: Pa
     model = headstart.load(folder)
     assert isinstance(model, DetectorModel)
     assert model.metrics["test"] is not None
+    assert model.metrics["test"].name == "mask AP"
     subject = open_subject(question(drawn, task="masks"), folder)
     again = subject.ask(folder / "best")
     np.testing.assert_array_equal(again.correct, values.values)
@@ -205,6 +208,32 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(
     with pytest.raises(HeadstartError, match=named):
         headstart.compare(drawn, out=tmp_path / "study", **{**SMALL, **options})
     assert not (tmp_path / "study").exists()
+
+
+def test_an_arm_cannot_begin_with_another_detector(drawn: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("{name: own, start: 'arm:fine-tune', head: new, batchnorm: live, phases: [{}]}")
+    asked = question(drawn, strategies=["fine-tune", str(own)])
+    with pytest.raises(HeadstartError, match="begins with the weights of another arm"):
+        open_subject(asked, tmp_path).arms(asked)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_splits_with_one_image_of_objects_judge_nothing(
+    drawn: Path, tmp_path: Path, split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = objects.make_object_splits
+    cut = {split: np.array([0], dtype=np.int64)}
+    monkeypatch.setattr(
+        objects, "make_object_splits", lambda *a, **k: replace(made(*a, **k), **cut)
+    )
+    if split == "validation":
+        with pytest.raises(HeadstartError, match="fewer than 2 validation images show an object"):
+            open_subject(question(drawn), tmp_path)
+    else:
+        splits = open_subject(question(drawn), tmp_path).splits
+        assert not len(splits.test)
+        assert "The test split is left out" in " ".join(splits.warnings)
 
 
 def test_a_task_that_the_annotations_do_not_have_is_refused(tmp_path: Path) -> None:

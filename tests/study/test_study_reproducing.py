@@ -210,6 +210,10 @@ def test_what_has_ended_is_not_run_again_and_a_stopped_study_goes_on(
     other = tiny(tmp_path, "figure-6", arms=arms_of("figure-6"))
     with pytest.raises(HeadstartError, match="holds another study"):
         ran(other, tmp_path / "out", drawn)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(HeadstartError, match="not empty and holds no reproduction"):
+        ran(file, tmp_path / "mine", drawn)
 
 
 def test_the_full_version_reads_the_folders_of_a_benchmark(benchmark: Path, tmp_path: Path) -> None:

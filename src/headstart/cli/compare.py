@@ -37,6 +37,7 @@ from headstart.cli.options import (
     app,
     words,
 )
+from headstart.errors import HeadstartError
 
 DEMOS: dict[str, dict[str, Any]] = {
     "classes": {"data": "digits", "budget": "150s", "seeds": 1, "image_size": 64},
@@ -59,6 +60,8 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """The main job on embedded images: digits in about four minutes, drawn shapes in nine."""
+    if task == Task.keypoints:
+        raise HeadstartError("The drawn shapes have boxes and masks. Say --task boxes or masks.")
     options = DEMOS.get(task, DEMOS["masks"])
     name = "headstart-demo" if task == Task.classes else f"headstart-demo-{task}"
     chosen = {**options, "task": str(task), "out": out or Path(name)}

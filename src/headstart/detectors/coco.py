@@ -61,6 +61,6 @@ def coco_backbone(kind: Kind, backbone: str) -> Path:
 def provenance(kind: Kind) -> str:
     """What these weights have seen, in words."""
     return (
-        f"begins with the backbone of torchvision's {MODELS[kind]}: ImageNet, then COCO train2017 "
-        "(118,287 images with boxes). What that cost is not in its ledger"
+        f"begins with the backbone of torchvision's {MODELS[kind]}: ImageNet, then COCO train2017. "
+        "What that cost is not in its ledger"
     )

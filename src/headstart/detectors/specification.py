@@ -140,5 +140,5 @@ def check_batch_size(
         raise HeadstartError(
             f"normalization '{specification.normalization}' would take its statistics from {seen} "
             f"images; below {BATCH} it loses accuracy by that alone. Use normalization 'group', "
-            "larger batches, or allow_small=True."
+            "larger batches, or allow small ones (--allow-small-batches)."
         )

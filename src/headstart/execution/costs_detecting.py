@@ -6,10 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from headstart.detectors import scaled_pixels
+from headstart.data.objects.dataset import instances_per_image
 from headstart.execution.costs import (
     JUDGING,
     LOOKING,
@@ -22,9 +21,8 @@ from headstart.execution.detecting import DetectionSetting
 from headstart.execution.trial import Trial, recipe
 from headstart.strategies import Strategy, defaults
 from headstart.tasks.objects import STATISTICS_IMAGES
-from headstart.training.averaging import estimate_batchnorm
 
-TIMED_IMAGES = 8  # validation images that a forward pass is timed on
+TIMED_IMAGES = 8  # that reading and judging are timed on
 
 
 def measure_detection_costs(
@@ -60,7 +58,7 @@ def _looking(setting: DetectionSetting) -> float:
 
 def _time_reading(setting: DetectionSetting) -> float:
     """Seconds to read an image for the first time."""
-    positions = setting.training[-8:]
+    positions = setting.training[-TIMED_IMAGES:]
     begun = time.perf_counter()
     for position in positions:
         setting.data.image(int(position))
@@ -73,17 +71,12 @@ def _time_forward(setting: DetectionSetting, most: float) -> float:
     detector.to(memory_format=torch.channels_last)
     data, device = setting.data, setting.fabric.device
     positions = data.splits.validation[:TIMED_IMAGES]
-    images = [scaled_pixels(data.image(int(position)), device) for position in positions]
-    estimate_batchnorm(detector, [images])
     detector.eval()
-    with detector.finding_at_most(_objects(setting)):
-        return least_seconds(lambda: data.detect(detector, positions, device), most) / len(images)
-
-
-def _objects(setting: DetectionSetting) -> int:
-    """Objects of a training image, the mean."""
-    objects = setting.data.dataset.objects
-    return max(1, round(float(np.mean([len(objects[p]) for p in setting.training.tolist()]))))
+    objects = max(1, round(instances_per_image(data.dataset, setting.training)))
+    with detector.finding_at_most(objects):
+        return least_seconds(lambda: data.detect(detector, positions, device), most) / len(
+            positions
+        )
 
 
 def _time_step(setting: DetectionSetting, strategy: Strategy, most: float) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from headstart.data.dataset import Indices
 from headstart.detectors import LEAST_SCORE, Detector, Views, detect, detect_in_views
 from headstart.errors import HeadstartError
-from headstart.metrics import Detections
+from headstart.metrics import METRIC_OF, WORDS, Detections
 from headstart.models.card import DetectorCard
 from headstart.models.exporting import exported
 from headstart.models.found import ImageObjects, found_objects
@@ -135,4 +135,4 @@ class DetectorModel:
         if self.card.measured is None:
             return text
         split, metric = self.card.measured
-        return f"{text}, {metric.name} {metric.value:.3f} on {split}"
+        return f"{text}, {WORDS[METRIC_OF[self.task]].named(metric.value)} on {split}"

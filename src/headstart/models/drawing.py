@@ -66,7 +66,9 @@ def draw_objects(
     picture = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     colours = {name: colour_of(row) for row, name in enumerate(classes)}
     line = max(2, round(max(size) / 400))
-    masked = [(found.mask, colours[found.label]) for found in objects if found.mask is not None]
+    masked = [
+        (found.mask, colours[found.label]) for found in reversed(objects) if found.mask is not None
+    ]
     if masked:
         picture = Image.fromarray(_with_masks(np.array(picture), masked, factor, line))
     pen = ImageDraw.Draw(picture)

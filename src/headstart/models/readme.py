@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.backbones import EMBEDDED
-from headstart.metrics import METRIC_OF
+from headstart.metrics import METRIC_OF, WORDS, MetricName, Words
 from headstart.models.card import WEIGHTS, AnyCard, Card, CommonCard, DetectorCard, Metric
 
 LISTED_CLASSES = 50
@@ -54,27 +54,28 @@ def _origin(card: AnyCard, network: str) -> str:
 
 
 def _accuracy(card: AnyCard) -> str:
-    name = "accuracy" if isinstance(card, Card) else METRIC_OF[card.task]
+    name: MetricName = "accuracy" if isinstance(card, Card) else METRIC_OF[card.task]
+    words = WORDS[name]
     lines = ["## How good it is", "", f"| measured on | {name} | 95% interval |", "|---|---|---|"]
     for split, metric in card.metrics.items():
         if metric is not None:
-            lines.append(f"| {split} | {_value(metric)} | {_interval(metric)} |")
+            lines.append(f"| {split} | {_value(metric, words)} | {_interval(metric, words)} |")
     if isinstance(card, DetectorCard):
         lines += ["", "AP is COCO's average precision, over overlaps of 0.5 to 0.95."]
     lines += ["", "The validation images chose the model; the test images did not."]
     return "\n".join(lines)
 
 
-def _value(metric: Metric) -> str:
+def _value(metric: Metric, words: Words) -> str:
     if metric.accuracy is None or metric.accuracy == metric.value:
-        return f"{metric.value:.1%}"
-    return f"{metric.accuracy:.1%} (the mean of its seeds: {metric.value:.1%})"
+        return words.value(metric.value)
+    return f"{words.value(metric.accuracy)} (the mean of its seeds: {words.value(metric.value)})"
 
 
-def _interval(metric: Metric) -> str:
+def _interval(metric: Metric, words: Words) -> str:
     if metric.low is None or metric.high is None:
         return "not known"
-    return f"{metric.low:.1%} to {metric.high:.1%}"
+    return f"{words.value(metric.low)} to {words.value(metric.high)}"
 
 
 def _loading(card: Card) -> str:

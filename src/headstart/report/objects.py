@@ -16,6 +16,7 @@ from headstart.report.figures import Figure, looks, two_widths
 from headstart.report.material import Material, printable
 from headstart.report.published import NETWORKS, OwnPoint, Start, published_beside, times_of
 from headstart.report.wording import UNKNOWN
+from headstart.verdict.rules_measured import FINE_TUNE, SCRATCH
 
 Objects = Mapping[str, Any]
 
@@ -152,7 +153,11 @@ def _curves(material: Material, found: Objects) -> list[Figure]:
             for arm in material.arms
             if _of(found, arm["strategy"])
         ]
-        both = two_widths(partial(curve_chart.curves, lines, _titled(reach, counted), True))
+        both = two_widths(
+            partial(
+                curve_chart.curves, lines, _titled(reach, counted), True, metric=material.metric
+            )
+        )
         if both:
             scale = "" if reach is STEPS else "counted" if counted else "own"
             figures.append(Figure(*both, reach=reach.field, scale=scale))
@@ -211,7 +216,9 @@ def _beside(material: Material, found: Objects) -> Any:
     own = []
     for arm in material.arms:
         mine = _of(found, arm["strategy"])
-        if mine is None or arm["state"] != "done":
+        # As in the paper, all of it learns; what a file's weights saw is another question.
+        whole = arm["strategy"] in (FINE_TUNE, *SCRATCH)
+        if mine is None or arm["state"] != "done" or not whole:
             continue
         quality = mine["quality"][0] if keypoints else mine["quality"][-1]
         if quality["ap"] is not None and mine["training"]["images"]:

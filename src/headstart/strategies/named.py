@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from headstart.errors import HeadstartError
 from headstart.strategies import defaults, transplants
+from headstart.strategies.named_objects import FROM_COCO, OBJECT_NAMES
 from headstart.strategies.table import CONTROL, Phase, Strategy
 
 # In this order they are run and listed: the cheap ones first.
@@ -87,7 +88,8 @@ def read_strategies(path: Path) -> list[Strategy]:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "strategy"
             raise HeadstartError(f"{path}: {place}: {first['msg']}.") from error
-    taken = [s.name for s in strategies if s.name in NAMES or transplants.taken(s.name)]
+    known = {*NAMES, *OBJECT_NAMES, FROM_COCO}
+    taken = [s.name for s in strategies if s.name in known or transplants.taken(s.name)]
     if taken:
         raise HeadstartError(f"{path}: '{taken[0]}' is a name that headstart uses; choose another.")
     return strategies

@@ -244,10 +244,11 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
     record = read_trial(study.folder / "trials" / key)
     assert record is not None
     assert record.accuracy is not None
+    name = {"name": study.subject.metric}
     validation = asdict(arm.accuracy) if arm.accuracy else {}
     metrics: dict[str, Any] = {
-        "validation": {**validation, "accuracy": record.accuracy},
-        "test": opened and asdict(opened),
+        "validation": {**name, **validation, "accuracy": record.accuracy},
+        "test": opened and {**name, **asdict(opened)},
     }
 
     def save() -> None:
@@ -257,7 +258,7 @@ def _take_home(study: Study, arm: ArmEvidence, *, open_test: bool) -> dict[str, 
     if opened is None and open_test and len(study.splits.test):
         save()
         opened = measure_on_test(study, key)
-        metrics["test"] = asdict(opened)
+        metrics["test"] = {**name, **asdict(opened)}
         save()
     elif not _is_home(study, key, tested=opened is not None):
         save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from headstart.data import Dataset, Splits
 from headstart.data.dataset import Indices
 from headstart.data.object_views import ObjectAugmentation
 from headstart.data.objects import ObjectDataset, as_coco, make_object_splits
-from headstart.data.objects.dataset import counts
-from headstart.data.objects.listing import KeypointScheme
+from headstart.data.objects.dataset import counts, instances_per_image
+from headstart.data.objects.listing import scheme_of
 from headstart.detectors import (
     DetectorSpecification,
     Family,
@@ -48,6 +48,7 @@ from headstart.tasks.objects import ObjectData
 from headstart.verdict.answer_objects import ObjectsAnswer, objects_answer
 from headstart.verdict.rules_measured import TrainingObjects
 
+LEAST_SHOWN = 2  # images with objects that a split is judged by
 LONGEST = 1333 / 800  # bound of the longer side as a multiple of the shorter (He et al. 2018)
 FAMILIES: dict[Kind, tuple[Family, ...]] = {  # that learn it; the first is the one by default
     "boxes": ("faster-rcnn", "retinanet", "fcos"),
@@ -114,6 +115,11 @@ class Objects(Subject):
         """See `Subject.arms`."""
         strategies = choose(asked.strategies or OBJECT_NAMES, self.setting.stages, self._named)
         for strategy in strategies:
+            if strategy.sources:
+                raise HeadstartError(
+                    f"Strategy '{strategy.name}' begins with the weights of another arm, which "
+                    "are a whole detector's. Begin with pretrained, random or a file's weights."
+                )
             if strategy.head != "new" or strategy.norm == "group":
                 raise HeadstartError(
                     f"Strategy '{strategy.name}' asks for head: {strategy.head} and norm: "
@@ -150,8 +156,8 @@ class Objects(Subject):
     def training_objects(self) -> TrainingObjects:
         """See `Subject.training_objects`."""
         data, training = self.dataset, self.setting.training
-        instances = counts(data.objects, len(data.classes))[training].sum()
-        return TrainingObjects(len(training), float(instances / len(training)), len(data.classes))
+        mean = instances_per_image(data, training)
+        return TrainingObjects(len(training), mean, len(data.classes))
 
     def show(
         self, folder: Path, arms: Sequence[ArmEvidence], choice: str | None
@@ -180,7 +186,6 @@ class Objects(Subject):
     ) -> None:
         """See `Subject.save_model`."""
         data = self.dataset
-        swaps = tuple(data.swaps.tolist())
         models.save_detector(
             folder,
             study=root,
@@ -188,7 +193,7 @@ class Objects(Subject):
             reference=self.setting.reference,
             task=self.task,
             classes=data.classes,
-            keypoints=KeypointScheme(data.keypoint_names, data.skeleton, swaps),
+            keypoints=scheme_of(data),
             metrics=metrics,
             provenance=provenance,
         )
@@ -213,7 +218,7 @@ def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Ob
             "--race goes by how runs of classification went on, and average precision rises late: "
             "arms that win would be left out. Leave --race out for objects."
         )
-    splits = make_object_splits(dataset, seed=asked.seed)
+    splits = _judgeable(make_object_splits(dataset, seed=asked.seed), dataset)
     kind = _kind(asked, dataset)
     device = fabric()
     gpu = device.device.type == "cuda"
@@ -254,9 +259,23 @@ def open_objects_of(asked: Question, dataset: ObjectDataset, folder: Path) -> Ob
     return Objects(setting)
 
 
+def _judgeable(splits: Splits, dataset: ObjectDataset) -> Splits:
+    """Splits whose images can be judged: AP without an image needs objects in another one."""
+    shown = counts(dataset.objects, len(dataset.classes)).sum(axis=1) > 0
+    if shown[splits.validation].sum() < LEAST_SHOWN:
+        raise HeadstartError(
+            f"{dataset.name}: fewer than {LEAST_SHOWN} validation images show an object, so arms "
+            "cannot be judged. Add annotated images, or move some to the validation split."
+        )
+    if not len(splits.test) or shown[splits.test].sum() >= LEAST_SHOWN:
+        return splits
+    line = f"The test split is left out: fewer than {LEAST_SHOWN} of its images show an object."
+    return replace(splits, test=splits.test[:0], warnings=(*splits.warnings, line))
+
+
 def _kind(asked: Question, dataset: ObjectDataset) -> Kind:
     """What is learned: as asked, else masks before keypoints before boxes."""
-    if asked.task is None or asked.task == "classes":
+    if asked.task is None:
         return next(kind for kind in ("masks", "keypoints", "boxes") if kind in dataset.kinds)
     if asked.task not in dataset.kinds:
         raise HeadstartError(

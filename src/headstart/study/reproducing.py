@@ -11,6 +11,7 @@ from typing import Any
 from headstart.errors import HeadstartError
 from headstart.evidence.published import read_published
 from headstart.execution import run, sha256_of, trial_folder
+from headstart.metrics import METRIC_OF
 from headstart.records import TrialRecord, read_trial, write_json
 from headstart.report import reproduction
 from headstart.strategies.detection_studies import read_detection_study
@@ -62,6 +63,7 @@ def reproduce_study(
     listener.on_stage("reading the images, building the networks")
     planned = plan(asked, folder)
     _check_folder(planned)
+    listener.on_metric(METRIC_OF[asked.kind])
     listener.on_stage(f"{planned.planned_steps} steps in all")
     try:
         for comparison in planned.comparisons:
@@ -117,6 +119,12 @@ def _check_folder(planned: Reproduction) -> None:
     """One folder holds one study: its page would otherwise mix two."""
     path = planned.folder / FILE
     if not path.exists():
+        if planned.folder.exists() and any(planned.folder.iterdir()):
+            raise HeadstartError(
+                f"{planned.folder} is not empty and holds no reproduction. Choose another --out, "
+                "or empty it."
+            )
+        write_json(path, {**_identity(planned), "complete": False})
         return
     try:
         held = json.loads(path.read_text(encoding="utf-8"))["identity"]

@@ -156,7 +156,7 @@ def _comparison(
         resize_in_training=False,
         regions=own.regions,
     )
-    _check_batch(specification, own.batch, asked.allow_small_batches)
+    check_batch_size(specification, own.batch, allow_small=asked.allow_small_batches)
     setting = DetectionSetting(
         backbone=backbone,
         weights=str(asked.weights.get(backbone, "pretrained")),
@@ -173,14 +173,6 @@ def _comparison(
     _check_weights(setting)
     runs = tuple(run for name in study.arms for run in _runs(asked, own, name))
     return Comparison(backbone, setting, runs)
-
-
-def _check_batch(specification: DetectorSpecification, batch: int, allowed: bool) -> None:
-    try:
-        check_batch_size(specification, batch, allow_small=allowed)
-    except HeadstartError as error:
-        said = str(error).replace("allow_small=True", "--allow-small-batches")
-        raise HeadstartError(said) from error
 
 
 def _check_weights(setting: DetectionSetting) -> None:

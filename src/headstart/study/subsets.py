@@ -25,7 +25,7 @@ def plan_subsets(asked: Question, subject: Subject, arms: Sequence[ArmPlan]) -> 
 
     HeadstartError where a subset cannot have an image of every class, or is no size of its own.
     """
-    training, classes = len(subject.setting.training), len(subject.dataset.classes)
+    training, classes = len(subject.setting.training), len(subject.images.classes)
     counts = image_counts(asked, training)
     for i, (share, images) in enumerate(zip(asked.sizes or [], counts, strict=True)):
         named = f"--sizes {Fraction(share).limit_denominator(10_000)} is {images} of the "

@@ -13,7 +13,7 @@ HUMAN_NAMES = {
     "linear": "frozen features with a linear head",
     "svm": "frozen features with a support vector machine",
     "linear-all-stages": "frozen features of all stages with a linear head",
-    "frozen-random": "frozen random features with a linear head",
+    "frozen-random": "a frozen random network",
     "partial": "fine-tune the last stages",
     "fine-tune": "fine-tune everything",
     "scratch": "train from scratch",

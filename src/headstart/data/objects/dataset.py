@@ -114,6 +114,12 @@ def _content(objects: Objects) -> bytes:
     return b"".join(len(part).to_bytes(8, "little") + part for part in parts)
 
 
+def instances_per_image(dataset: ObjectDataset, positions: Sequence[int] | Indices) -> float:
+    """Objects of an image, the mean over the images at `positions`, crowds not counted."""
+    held = [dataset.objects[int(position)] for position in positions]
+    return float(counts(held, len(dataset.classes)).sum() / len(held))
+
+
 def counts(objects: Sequence[Objects], classes: int) -> Indices:
     """[images, classes] how many objects of each class each image has, crowds not counted."""
     table = np.zeros((len(objects), classes), dtype=np.int64)

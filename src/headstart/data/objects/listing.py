@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.data.dataset import ListedSource
-from headstart.data.objects.dataset import Repair
+from headstart.data.objects.dataset import ObjectDataset, Repair
 
 Outline = list[list[float]] | dict[str, Any]  # polygons x, y, x, y, ..., or COCO's runs
 
@@ -36,6 +36,12 @@ class KeypointScheme:
     names: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()  # from 0
     swaps: tuple[int, ...] | None = None  # None: to be told from the names
+
+
+def scheme_of(dataset: ObjectDataset) -> KeypointScheme:
+    """The keypoints of an opened set."""
+    swaps = tuple(dataset.swaps.tolist())
+    return KeypointScheme(dataset.keypoint_names, dataset.skeleton, swaps)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.data.dataset import Indices
 from headstart.data.objects.dataset import ObjectDataset, Objects
-from headstart.data.objects.listing import KeypointScheme
+from headstart.data.objects.listing import KeypointScheme, scheme_of
 
 
 def as_coco(dataset: ObjectDataset, positions: Sequence[int] | Indices) -> dict[str, Any]:
@@ -28,12 +28,10 @@ def as_coco(dataset: ObjectDataset, positions: Sequence[int] | Indices) -> dict[
         for row in range(len(objects)):
             entry = {"id": len(annotations) + 1, "image_id": position, **_annotation(objects, row)}
             annotations.append(entry)
-    swaps = tuple(dataset.swaps.tolist())
-    scheme = KeypointScheme(dataset.keypoint_names, dataset.skeleton, swaps)
     return {
         "images": images,
         "annotations": annotations,
-        "categories": categories(dataset.classes, scheme),
+        "categories": categories(dataset.classes, scheme_of(dataset)),
     }
 
 
