@@ -90,7 +90,8 @@ class TrialRecord(BaseModel):
     events: list[str] = Field(default_factory=list)  # restarts, smaller batches, extensions
     ledger: Ledger = Field(default_factory=Ledger)
     accuracy: float | None = None  # on validation, at the end
-    loss: float | None = None
+    loss: float | None = None  # on validation, at the end
+    train_loss: float | None = None  # the mean over the steps that led to that evaluation
     still_rising: bool = False  # the validation curve had not levelled off when it ended
     chosen: dict[str, Any] = Field(default_factory=dict)  # what was selected: penalty, rate ...
     changes: list[str] = Field(default_factory=list)  # of the network: not as published

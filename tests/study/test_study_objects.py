@@ -82,6 +82,9 @@ def test_every_arm_has_the_same_sweep(folder: Path) -> None:
     for name in OBJECT_NAMES:
         sweeps = [r for r in read_trials(folder) if r.role == "sweep" and r.strategy == name]
         assert sorted(r.rate_factor or 0 for r in sweeps) == pytest.approx([1 / 3, 1, 3])
+        least = min(sweeps, key=lambda r: r.train_loss or np.inf)
+        [trial] = [r for r in read_trials(folder) if r.role == "trial" and r.strategy == name]
+        assert trial.rate_factor == least.rate_factor
 
 
 def test_the_page_and_the_pictures_show_objects(folder: Path) -> None:

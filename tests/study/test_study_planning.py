@@ -204,6 +204,18 @@ def test_the_rate_with_the_least_loss_is_taken() -> None:
     assert best_factor([]) is None
 
 
+def test_rates_of_detectors_are_told_apart_by_the_training_loss() -> None:
+    """Their AP is next to nothing after so few steps: 1 - AP would leave the choice to noise."""
+    runs = [
+        swept(factor, loss).model_copy(update={"train_loss": train_loss})
+        for factor, loss, train_loss in ((1 / 3, 0.9985, 1.9), (1.0, 1.0, 1.6), (3.0, 0.9994, 1.7))
+    ]
+    assert best_factor(runs, validated=False) == 1.0
+    assert best_factor(runs) == 1 / 3
+    failed = [run.model_copy(update={"train_loss": None}) for run in runs]
+    assert best_factor(failed, validated=False) == min(defaults.SWEEP)
+
+
 # -- the question -------------------------------------------------------------------------------
 
 

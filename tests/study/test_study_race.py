@@ -115,7 +115,7 @@ def test_a_sweep_is_paid_for_by_arms_that_may_win(
 def test_a_run_at_the_default_rate_is_no_result_where_the_sweep_chose_another(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "best_factor", lambda _: 3.0)
+    monkeypatch.setattr(runs, "best_factor", lambda _, **how: 3.0)
     monkeypatch.setattr(racing, "chance_to_exceed", lambda *_, **__: 0.9)
     answer = ask(pictures, tmp_path / "study")
     scouts = {r.strategy: r for r in read_trials(tmp_path / "study") if r.role == "scout"}

@@ -56,6 +56,11 @@ class DetectionSetting(Setting):
         return len(self.data.splits.validation) + min(STATISTICS_IMAGES, len(self.training))
 
     @property
+    def has_validation_loss(self) -> bool:
+        """No: detectors have losses in training alone."""
+        return False
+
+    @property
     def judged_per_learned(self) -> float:
         """See `Setting.judged_per_learned`."""
         return defaults.JUDGED_PER_LEARNED_OBJECTS

@@ -59,6 +59,11 @@ class Setting(ABC):
         """Images that an evaluation looks at."""
 
     @property
+    def has_validation_loss(self) -> bool:
+        """Whether evaluations measure a loss, which tells rates apart before the metric does."""
+        return True
+
+    @property
     def judged_per_learned(self) -> float:
         """Images to judge that may go with one to learn from: see `defaults.evaluate_every`."""
         return defaults.JUDGED_PER_LEARNED

@@ -156,6 +156,7 @@ def _train(
             "ledger": outcome.ledger.plus(start.spent),
             "accuracy": outcome.accuracy,
             "loss": outcome.loss,
+            "train_loss": outcome.train_loss,
             "planned_steps": outcome.planned_steps,
             "still_rising": outcome.still_rising,
             "events": [*_notices(setting, plan, keeping), *outcome.events],

@@ -101,7 +101,8 @@ class Runs:
             records = self._sweep(arm, untuned.strategy)
             if records is None:
                 return None
-            self._factors[name] = best_factor(records)
+            validated = self.study.setting.has_validation_loss
+            self._factors[name] = best_factor(records, validated=validated)
             self._set_aside(arm)
         return replace(untuned, rate_factor=self._factors[name])
 
@@ -207,17 +208,18 @@ def _begun(strategy: Strategy, seed: int, trained: Mapping[tuple[str, int], str]
     return strategy.beginning({ARM + name: TRIAL + key for name, key in keys.items() if key})
 
 
-def best_factor(records: Sequence[TrialRecord]) -> float | None:
+def best_factor(records: Sequence[TrialRecord], *, validated: bool = True) -> float | None:
     """The rate factor of the sweep run with the least validation loss.
 
-    A run that diverged has none; where all did, the lowest rate is taken.
+    A run that diverged has none; where all did, the lowest rate is taken. Where no loss is
+    `validated`, the mean training loss of the run takes its place: so early the average precision
+    of detectors is next to nothing at every rate, and noise would choose.
     """
     if not records:
         return None
-    finished = [r for r in records if r.loss is not None]
-    if not finished:
-        return min(defaults.SWEEP)
-    return min(finished, key=lambda r: (r.loss, r.rate_factor)).rate_factor
+    losses = [(r.loss if validated else r.train_loss, r.rate_factor) for r in records]
+    finished = [(loss, factor) for loss, factor in losses if loss is not None]
+    return min(finished)[1] if finished else min(defaults.SWEEP)
 
 
 def seconds_spent(study: Study, trials: Sequence[TrialRecord]) -> float:

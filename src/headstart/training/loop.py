@@ -110,7 +110,15 @@ class _Run:
         """What came of it; the last evaluation left its weights in the network."""
         last, pace = self.points[-1], self.pace
         self._tick()
-        return Outcome(self.ledger, pace.total, last.loss, last.accuracy, pace.rising, self.events)
+        return Outcome(
+            ledger=self.ledger,
+            planned_steps=pace.total,
+            loss=last.loss,
+            accuracy=last.accuracy,
+            train_loss=last.train_loss,
+            still_rising=pace.rising,
+            events=self.events,
+        )
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -105,6 +105,7 @@ class Outcome:
     planned_steps: int  # after extensions and early ends
     loss: float
     accuracy: float
+    train_loss: float | None  # the mean over the steps that led to the last evaluation
     still_rising: bool
     events: list[str] = field(default_factory=list)
 
