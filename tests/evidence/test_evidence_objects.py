@@ -43,14 +43,16 @@ def test_seeds_are_averaged_and_what_is_unknown_stays_so() -> None:
     assert both.small is None
 
 
-def leave(study: Path, key: str, seed: int, state: State, ids: np.ndarray = IDS) -> None:
+def leave(
+    study: Path, key: str, seed: int, state: State, ids: np.ndarray = IDS, start: str = "pretrained"
+) -> None:
     folder = study / "trials" / key
     write_detections(folder / "detections.npz", ids, SEEDS[seed])
     record = TrialRecord(
         key=key,
         protocol="p",
         strategy="fine-tune",
-        table={},
+        table={"start": start},
         seed=seed,
         train_images=9,
         planned_steps=4,
@@ -69,6 +71,16 @@ def arm(name: str, trials: tuple[str, ...], *, pretrained: bool) -> ArmEvidence:
         cost_with_pretraining=cost_with_pretraining(cost, before if pretrained else None),
         trials=trials,
     )
+
+
+def test_weights_whose_making_is_not_counted_are_no_random_ones(tmp_path: Path) -> None:
+    starts = {"loaded": "mine.safetensors", "drawn": "random"}
+    for key, start in starts.items():
+        leave(tmp_path, key, 0, "done", start=start)
+    arms = [arm(name, (name,), pretrained=False) for name in starts]
+    loaded, drawn = gather_objects(tmp_path, arms, TRUTH, "boxes", instances_mean=1.0)
+    assert loaded.in_all == loaded.training
+    assert (loaded.random, drawn.random) == (False, True)
 
 
 def test_an_arm_is_judged_by_its_finished_trials_on_these_images(tmp_path: Path) -> None:

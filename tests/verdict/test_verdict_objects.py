@@ -57,6 +57,7 @@ def evidence(strategy: str, ap: float | None, *, pretrained: bool = True) -> Obj
         detections=(),
         training=training,
         in_all=training.plus(Seen(100.0, 100.0, 100.0)) if pretrained else training,
+        random=not pretrained,
     )
 
 

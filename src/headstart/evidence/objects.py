@@ -12,6 +12,7 @@ import numpy as np
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.detection_ledger import Seen
 from headstart.evidence.object_errors import ObjectErrors, object_errors
+from headstart.evidence.outlook import starts
 from headstart.metrics import Detections, Kind, average_precision, read_detections
 from headstart.metrics.truth import Truth
 from headstart.records import read_trial
@@ -58,11 +59,7 @@ class ObjectEvidence:
     detections: tuple[Detections, ...]  # of the first seed, in the order of the truth's images
     training: Seen  # in one run: the mean over seeds
     in_all: Seen  # with what pretraining saw
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether it began with weights whose making is counted."""
-        return self.in_all != self.training
+    random: bool  # whether all of its weights began at random
 
 
 def quality(truth: Truth, detections: Sequence[Detections], kind: Kind = "boxes") -> ObjectQuality:
@@ -149,6 +146,7 @@ def gather_objects(
                 ),
                 errors=object_errors(truth, first, kind),
                 detections=tuple(first),
+                random=starts(study, arm) == {"random"},
                 **_seen(arm, instances_mean),
             )
         )
@@ -161,12 +159,12 @@ def shown_and_rival(
     """The arm whose errors are shown, and the one beside it.
 
     The first is the `choice`, or where that left nothing the best arm; its rival the best of those
-    that began otherwise (pretrained or not), as that is what is asked, or else the best other one.
+    that began otherwise (at random or not), as that is what is asked, or else the best other one.
     """
     best = sorted(arms, key=lambda arm: -(arm.qualities[0].ap or 0.0))
     shown = next((arm for arm in best if arm.strategy == choice), best[0])
     others = [arm for arm in best if arm is not shown]
-    otherwise = [arm for arm in others if arm.pretrained != shown.pretrained]
+    otherwise = [arm for arm in others if arm.random != shown.random]
     return shown, next(iter([*otherwise, *others]), None)
 
 

@@ -223,7 +223,7 @@ def _beside(material: Material, found: Objects) -> Any:
         quality = mine["quality"][0] if keypoints else mine["quality"][-1]
         if quality["ap"] is not None and mine["training"]["images"]:
             times = times_of(mine["training"]["images"], found["training_images"])
-            start: Start = "random" if mine["in_all"] == mine["training"] else "pretrained"
+            start: Start = "random" if mine["random"] else "pretrained"
             own.append(OwnPoint(times, quality["ap"], start, arm["strategy"]))
     if keypoints:
         return published_beside(own, keys=("keypoints",), metric="keypoint_ap")

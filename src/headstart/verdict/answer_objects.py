@@ -65,6 +65,7 @@ class ObjectArmAnswer(Strict):
     errors: ErrorsAnswer
     training: SeenAnswer  # in one run
     in_all: SeenAnswer  # with what pretraining saw
+    random: bool  # whether all of its weights began at random
 
 
 class FindingAnswer(Strict):
@@ -157,6 +158,7 @@ def _arm(arm: ObjectEvidence) -> ObjectArmAnswer:
         ),
         training=_seen(arm.training),
         in_all=_seen(arm.in_all),
+        random=arm.random,
     )
 
 
