@@ -18,6 +18,7 @@ import headstart
 from headstart.backbones import load
 from headstart.detectors import coco
 from headstart.errors import HeadstartError
+from headstart.execution import Trial
 from headstart.models import DetectorModel
 from headstart.records import read_image_values, read_trials
 from headstart.strategies import OBJECT_NAMES, defaults, named_for_objects, resolve
@@ -156,8 +157,9 @@ def test_a_detector_of_coco_is_a_start_that_says_what_it_saw(
 ) -> None:
     body = load("torchvision/resnet50", "random", seed=5).network.state_dict()
     published = {f"backbone.body.{k}": v for k, v in body.items() if not k.startswith("fc.")}
-    weights = SimpleNamespace(get_state_dict=lambda progress: {**published, "rpn.x": torch.ones(1)})
-    monkeypatch.setattr(coco, "get_model_weights", lambda name: SimpleNamespace(DEFAULT=weights))
+    state = {**published, "rpn.x": torch.ones(1)}
+    weights = SimpleNamespace(get_state_dict=lambda progress, check_hash: state)
+    monkeypatch.setattr(coco, "get_model_weights", lambda name: {"COCO_V1": weights})
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     asked = question(
         drawn,
@@ -172,6 +174,10 @@ def test_a_detector_of_coco_is_a_start_that_says_what_it_saw(
     assert "COCO train2017" in notes["from-coco"]
     begun = subject.setting.start(from_coco, 0).learner.network.state_dict()
     assert torch.equal(begun["backbone.chain.network.conv1.weight"], body["conv1.weight"])
+    key = Trial(from_coco, 0, 1, 1.0).key(subject.setting.protocol)
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "elsewhere"))
+    elsewhere, _ = subject.arms(asked)
+    assert Trial(elsewhere[0], 0, 1, 1.0).key(subject.setting.protocol) == key
     other = subject.setting.start(scratch, 0).learner.network.state_dict()
     differing = {name for name in begun if not torch.equal(begun[name], other[name])}
     assert differing

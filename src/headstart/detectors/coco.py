@@ -24,30 +24,41 @@ MODELS: dict[Kind, str] = {
     "masks": "maskrcnn_resnet50_fpn",
     "keypoints": "keypointrcnn_resnet50_fpn",
 }
+START = "coco:"  # begins a place where weights begin: one of these models follows
+VERSION = "COCO_V1"  # of all of them: what a published name and version stand for never changes
 PREFIX = "backbone.body."
 BACKBONES = ("torchvision/resnet50", "timm/resnet50")  # whose tensors these are, name by name
 
 
-def coco_backbone(kind: Kind, backbone: str) -> Path:
-    """A file of the weights of ResNet-50 out of torchvision's detector of `kind`.
+def coco_start(kind: Kind, backbone: str) -> str:
+    """Where a strategy's weights begin that begin with those of torchvision's detector of `kind`.
 
-    Downloaded where they are not yet there, and kept beside other downloads.
-
-    Raises:
-        HeadstartError: another `backbone`, or a download that fails.
+    Raises HeadstartError for another `backbone` than theirs.
     """
     if backbone not in BACKBONES:
         raise HeadstartError(
             f"torchvision's detectors of COCO have ResNet-50, not {backbone}. Say --backbone "
             f"{BACKBONES[0]}, or leave from-coco out of --strategies."
         )
-    model = MODELS[kind]
-    path = cache_folder() / "weights" / f"{model}-backbone.safetensors"
+    return f"{START}{MODELS[kind]}/{VERSION}"
+
+
+def coco_backbone(start: str) -> Path:
+    """The file of the weights that `start` names (`coco_start`): ResNet-50's, without its head.
+
+    Downloaded where they are not yet there, and kept beside other downloads. Raises HeadstartError
+    for a name that is none of these, and for a download that fails.
+    """
+    model, _, version = start.removeprefix(START).partition("/")
+    if model not in MODELS.values() or version != VERSION:
+        known = ", ".join(f"{START}{name}/{VERSION}" for name in MODELS.values())
+        raise HeadstartError(f"start: {start} names no known weights. There are {known}.")
+    path = cache_folder() / "weights" / f"{model}-{VERSION}-backbone.safetensors"
     if path.is_file():
         return path
     try:
-        state: dict[str, Tensor] = get_model_weights(model).DEFAULT.get_state_dict(progress=True)
-    except OSError as error:  # what urllib raises, and files that cannot be written
+        state = _downloaded(model)
+    except (OSError, RuntimeError) as error:  # urllib's, unwritable files; a wrong checksum
         raise HeadstartError(
             f"The weights of torchvision's {model} cannot be downloaded ({error}). Connect to the "
             "internet once, or leave from-coco out of --strategies."
@@ -56,6 +67,12 @@ def coco_backbone(kind: Kind, backbone: str) -> Path:
     with replacing(path) as temporary:
         save_file(own, temporary)
     return path
+
+
+def _downloaded(model: str) -> dict[str, Tensor]:
+    weights = get_model_weights(model)[VERSION]
+    state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
+    return state
 
 
 def provenance(kind: Kind) -> str:

@@ -20,6 +20,8 @@ from headstart.detectors import (
     check_batch_size,
     same_but_weights,
 )
+from headstart.detectors.coco import START as COCO
+from headstart.detectors.coco import coco_backbone
 from headstart.execution.setting import Setting, Start, digests_of, weights_of
 from headstart.records import Ledger
 from headstart.strategies import Strategy, defaults, resolve
@@ -159,7 +161,7 @@ class DetectionSetting(Setting):
         check_batch_size(self.specification, self.batch, allow_small=self.allow_small)
         rows = resolve(strategy, self.stages)
         drawn = strategy.drawing_seed(seed)
-        places = {row.stage: weights_of(row.start, self.folder) for row in rows[:-1]}
+        places = {row.stage: self._weights(row.start) for row in rows[:-1]}
         detectors = {
             place: build(
                 self.specification, self.weights if place == "pretrained" else place, seed=drawn
@@ -176,6 +178,12 @@ class DetectionSetting(Setting):
         chain.network.load_state_dict(state)
         detector.to(self.fabric.device)
         return Start(detector.to(memory_format=torch.channels_last), Ledger(), {})
+
+    def _weights(self, start: str) -> str:
+        """What `build` takes for a place where weights begin."""
+        return (
+            str(coco_backbone(start)) if start.startswith(COCO) else weights_of(start, self.folder)
+        )
 
     def keeping(self, plan: Recipe, learner: Learner, folder: Path) -> Keeping | None:
         """Nothing: views of an image differ in size, so what stages give for them is not kept."""

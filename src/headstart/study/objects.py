@@ -24,7 +24,7 @@ from headstart.detectors import (
     Normalization,
     check_batch_size,
 )
-from headstart.detectors.coco import coco_backbone, provenance
+from headstart.detectors.coco import coco_backbone, coco_start, provenance
 from headstart.detectors.normalization import has_batchnorm, is_norm
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import ArmEvidence
@@ -132,9 +132,10 @@ class Objects(Subject):
     def _named(self, name: str, stages: Sequence[str]) -> Strategy:
         if name != FROM_COCO:
             return named_for_objects(name, stages)
-        start = coco_backbone(self.task, self.setting.backbone)
+        start = coco_start(self.task, self.setting.backbone)
+        coco_backbone(start)  # what cannot be had is refused before anything is written
         like = named_for_objects("fine-tune", stages)
-        return like.model_copy(update={"name": FROM_COCO, "start": str(start)})
+        return like.model_copy(update={"name": FROM_COCO, "start": start})
 
     def races(self, asked: Question) -> bool:
         """Never: what a race goes by is fitted to runs of classification (see `evidence.ends`)."""
