@@ -86,11 +86,6 @@ class ClassificationSetting(Setting):
         return tuple(row.flops for row in profile(self.reference, self.data.image_size))
 
     @property
-    def training(self) -> npt.NDArray[np.int64]:
-        """See `Setting.training`."""
-        return self.data.training
-
-    @property
     def evaluated(self) -> int:
         """The validation images, and those that BatchNorm's statistics are estimated from."""
         return len(self.data.splits.validation) + min(STATISTICS_IMAGES, len(self.data.training))

@@ -48,11 +48,6 @@ class DetectionSetting(Setting):
         return other
 
     @property
-    def training(self) -> npt.NDArray[np.int64]:
-        """See `Setting.training`."""
-        return self.data.training
-
-    @property
     def evaluated(self) -> int:
         """The validation images, and those that BatchNorm's statistics are estimated from."""
         return len(self.data.splits.validation) + min(STATISTICS_IMAGES, len(self.training))

@@ -22,6 +22,8 @@ from headstart.strategies import Strategy, defaults
 from headstart.strategies.optimizing import ADAMW, Optimizer
 from headstart.strategies.schedule import Shape
 from headstart.strategies.table import TRIAL
+from headstart.tasks import Data
+from headstart.tasks.objects import ObjectData
 from headstart.training import Keeping, Recipe, Task
 
 CODE_VERSION = 3  # raised when a change of the code changes what a trial gives
@@ -39,6 +41,7 @@ class Start(NamedTuple):
 class Setting(ABC):
     """The device, and numbers that every arm has in common; subclasses know what is learned."""
 
+    data: Data | ObjectData
     backbone: str
     weights: str  # what "pretrained" means: "pretrained" or a local file
     batch: int
@@ -49,9 +52,9 @@ class Setting(ABC):
     folder: Path = Path()  # the study's, where weights lie that arms of it begin with
 
     @property
-    @abstractmethod
     def training(self) -> npt.NDArray[np.int64]:
         """Positions of the images that are learned from."""
+        return self.data.training
 
     @property
     @abstractmethod

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart import models
 from headstart.backbones import Chain, load
-from headstart.data import Dataset, ImageStore, Splits, make_splits, open_dataset, units
+from headstart.data import Dataset, ImageStore, make_splits, open_dataset, units
 from headstart.data.dataset import Indices
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import ArmEvidence
@@ -56,11 +56,6 @@ class Classes(Subject):
     def dataset(self) -> Dataset:
         """See `Subject.dataset`."""
         return self.setting.data.dataset
-
-    @property
-    def splits(self) -> Splits:
-        """See `Subject.splits`."""
-        return self.setting.data.splits
 
     @property
     def images(self) -> Dataset:

@@ -78,11 +78,6 @@ class Objects(Subject):
         """See `Subject.dataset`."""
         return self.setting.data.dataset
 
-    @property
-    def splits(self) -> Splits:
-        """See `Subject.splits`."""
-        return self.setting.data.splits
-
     @cached_property
     def images(self) -> Dataset:
         """The images under the rarest class that each shows."""

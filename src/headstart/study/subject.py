@@ -45,9 +45,9 @@ class Subject(ABC):
         """The images and their labels."""
 
     @property
-    @abstractmethod
     def splits(self) -> Splits:
         """Which image is in which split."""
+        return self.setting.data.splits
 
     @property
     @abstractmethod
