@@ -13,7 +13,8 @@ import yaml
 from drawn_objects import draw
 from small_study import Ended
 
-from headstart.detectors import DetectorSpecification, build
+from headstart.detectors import DetectorSpecification, Views, build
+from headstart.detectors.augmented import FEWER_SCALES
 from headstart.errors import HeadstartError
 from headstart.evidence.published import METRICS
 from headstart.records import read_trials
@@ -23,7 +24,6 @@ from headstart.strategies.detection_studies import read_detection_study
 from headstart.study import Listener, Reproduced, reproduce_study
 from headstart.study.reproduction import plan_reproduction
 from headstart.study.reproduction_data import Asked
-from headstart.study.reproduction_judging import views_for
 
 FOLDER = Path(__file__).parents[2] / "studies" / "rethinking-imagenet-pretraining"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -248,9 +248,9 @@ def test_the_full_version_reads_the_folders_of_a_benchmark(benchmark: Path, tmp_
 
 
 def test_scales_at_test_time_are_the_papers_in_proportion() -> None:
-    assert views_for(800, small=False).short_sides == tuple(range(400, 1300, 100))
-    assert views_for(400, small=False).short_sides == tuple(range(200, 650, 50))
-    assert views_for(128, small=True).short_sides == (64, 128, 192)
+    assert Views.of(800).short_sides == tuple(range(400, 1300, 100))
+    assert Views.of(400).short_sides == tuple(range(200, 650, 50))
+    assert Views.of(128, FEWER_SCALES).short_sides == (64, 96, 128, 160, 192)
 
 
 @pytest.mark.parametrize(

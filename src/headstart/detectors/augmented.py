@@ -51,11 +51,15 @@ class Viewed(Protocol):
         ...
 
 
+SCALES = tuple(side / 800 for side in range(400, 1201, 100))  # of He et al. 2018, who train at 800
+FEWER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)  # the same range in half the time
+
+
 @dataclass(frozen=True)
 class Views:
-    """How an image is looked at several times; He et al. (2018) take 400 to 1200 and flips."""
+    """How an image is looked at several times; by default as He et al. (2018) do."""
 
-    short_sides: tuple[int, ...] = (400, 500, 600, 700, 800, 900, 1000, 1100, 1200)
+    short_sides: tuple[int, ...] = tuple(range(400, 1201, 100))
     flip: bool = True
 
     def __post_init__(self) -> None:
@@ -63,6 +67,11 @@ class Views:
             raise HeadstartError(
                 f"short_sides are {self.short_sides}. Give at least one length in pixels."
             )
+
+    @classmethod
+    def of(cls, short_side: int, scales: Sequence[float] = SCALES, *, flip: bool = True) -> Views:
+        """Views at `scales` of the shorter side that a detector was trained at."""
+        return cls(tuple(round(short_side * scale) for scale in scales), flip)
 
     def each(self) -> list[tuple[int, bool]]:
         """Shorter side in pixels, and whether left and right are exchanged."""

@@ -13,11 +13,9 @@ from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.detection_ledger import Seen
 from headstart.evidence.object_errors import ObjectErrors, object_errors
 from headstart.evidence.outlook import starts
-from headstart.metrics import Detections, Kind, average_precision, read_detections
+from headstart.metrics import DETECTIONS, Detections, Kind, average_precision, read_detections
 from headstart.metrics.truth import Truth
 from headstart.records import read_trial
-
-FILE = "detections.npz"  # in a trial's folder
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def shown_and_rival(
 
 
 def _found(study: Path, key: str, positions: Sequence[int]) -> list[Detections] | None:
-    path = study / "trials" / key / FILE
+    path = study / "trials" / key / DETECTIONS
     if not path.exists():
         return None
     indices, detections = read_detections(path)

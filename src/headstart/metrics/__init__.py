@@ -1,6 +1,7 @@
 """Average precision of boxes, masks and keypoints, and what each image adds to it."""
 
 from headstart.metrics.detections import (
+    DETECTIONS,
     Detections,
     Rle,
     as_rle,
@@ -16,6 +17,7 @@ from headstart.metrics.precision import AveragePrecision, average_precision
 from headstart.metrics.truth import Kind
 
 __all__ = [
+    "DETECTIONS",
     "METRIC_OF",
     "WORDS",
     "AveragePrecision",

@@ -21,6 +21,8 @@ from headstart.records import replacing
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+DETECTIONS = "detections.npz"  # in a trial's folder: what it found in the validation images
+
 
 class Rle(TypedDict):
     """A mask in COCO's compressed run-length encoding."""

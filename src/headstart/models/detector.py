@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headstart.data.dataset import Indices
 from headstart.detectors import LEAST_SCORE, Detector, Views, detect, detect_in_views
+from headstart.detectors.augmented import FEWER_SCALES
 from headstart.errors import HeadstartError
 from headstart.metrics import METRIC_OF, WORDS, Detections
 from headstart.models.card import DetectorCard
@@ -19,8 +20,6 @@ from headstart.models.exporting import exported
 from headstart.models.found import ImageObjects, found_objects
 from headstart.models.images import ImageLike, named_images, whole_images
 from headstart.tasks.objects import ObjectData
-
-SHARES = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the shorter side: He et al. (2018) take 400 to 1200 px
 
 
 class DetectorModel:
@@ -112,13 +111,13 @@ class DetectorModel:
 
     def _views(self) -> Views:
         """As many as make sense for the size that it was trained at."""
-        own, most = (
+        most = 1.0 if self.detector.has_fixed_size else max(FEWER_SCALES)
+        return Views.of(
             self.card.detector.short_side,
-            1.0 if self.detector.has_fixed_size else SHARES[-1],
+            [scale for scale in FEWER_SCALES if scale <= most],
+            # Mirrored keypoints cannot be told from each other without knowing their twins.
+            flip=self.task != "keypoints" or self.card.keypoints.swaps is not None,
         )
-        sides = tuple(round(own * share) for share in SHARES if share <= most)
-        # Mirrored keypoints cannot be told from each other without knowing their twins.
-        return Views(sides, flip=self.task != "keypoints" or self.card.keypoints.swaps is not None)
 
     def __repr__(self) -> str:
         return f"DetectorModel({self._summary()})"

@@ -14,12 +14,14 @@ from safetensors.torch import load_file
 
 from headstart.data.objects import as_coco
 from headstart.detectors import Detector, Views, detect_in_views
+from headstart.detectors.augmented import FEWER_SCALES, SCALES
 from headstart.errors import HeadstartError
 from headstart.evidence.detection_ledger import seen_in_all, seen_in_training
 from headstart.evidence.ledger import PretrainingCost
 from headstart.evidence.published import METRICS
 from headstart.evidence.statistics import granted_bootstrap
 from headstart.metrics import (
+    DETECTIONS,
     Detections,
     Kind,
     average_precision,
@@ -32,10 +34,9 @@ from headstart.metrics.voc import voc_precision
 from headstart.records import TrialRecord
 from headstart.study.reproduction import Comparison, PlannedRun, Reproduction
 
-AUGMENTED = "augmented.npz"  # beside detections.npz, in a trial's folder
+AUGMENTED = "augmented.npz"  # beside `DETECTIONS`, in a trial's folder
 PREFIX: dict[Kind, str] = {"boxes": "box", "masks": "mask", "keypoints": "keypoint"}
 # Of the paper's nine scales, which a small version would spend more on than on its training.
-SMALL_SCALES = (0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def judged(planned: Reproduction, comparison: Comparison, one: PlannedRun, folde
     if study.network.test_augmentation:
         found = _augmented(planned, comparison, one, folder)
     else:
-        found = read_detections(folder / "detections.npz")[1]
+        found = read_detections(folder / DETECTIONS)[1]
     truth = as_coco(data.dataset, positions)
     points: dict[str, float | None] = {}
     values: dict[Kind, npt.NDArray[np.float64] | None] = {}
@@ -93,7 +94,9 @@ def _augmented(
     detector = start.learner
     assert isinstance(detector, Detector)
     detector.network.load_state_dict(load_file(folder / "weights.safetensors"))
-    views = views_for(setting.specification.short_side, small=planned.asked.small)
+    views = Views.of(
+        setting.specification.short_side, FEWER_SCALES if planned.asked.small else SCALES
+    )
     device = setting.fabric.device
     swap = data.dataset.swaps.tolist() or None
     with setting.fabric.autocast():
@@ -103,14 +106,6 @@ def _augmented(
         ]
     write_detections(path, data.splits.validation, found)
     return found
-
-
-def views_for(short_side: int, *, small: bool) -> Views:
-    """The paper's scales and flips in proportion to images of this shorter side."""
-    paper = Views()
-    middle = paper.short_sides[len(paper.short_sides) // 2]
-    shares = SMALL_SCALES if small else [side / middle for side in paper.short_sides]
-    return Views(tuple(round(short_side * share) for share in shares), paper.flip)
 
 
 def pairs(results: Sequence[tuple[PlannedRun, Result]]) -> list[dict[str, Any]]:

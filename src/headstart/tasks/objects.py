@@ -19,6 +19,7 @@ from headstart.data.objects import ObjectDataset, as_coco
 from headstart.data.store import default_memory_limit
 from headstart.detectors import detect, scaled_pixels
 from headstart.metrics import (
+    DETECTIONS,
     Detections,
     Kind,
     Matches,
@@ -138,7 +139,7 @@ class ObjectDetection:
         """The last evaluation's detections, and what each image adds to their precision."""
         if self.latest is None:
             return
-        write_detections(folder / "detections.npz", self._positions, self.latest)
+        write_detections(folder / DETECTIONS, self._positions, self.latest)
         values = pseudo_values(self._matches(self.latest))
         write_image_values(folder, ImageValues(self._positions, values))
 
