@@ -17,17 +17,11 @@ from headstart.report.material import Material, printable
 from headstart.report.published import NETWORKS, OwnPoint, Start, published_beside, times_of
 from headstart.report.wording import UNKNOWN
 from headstart.verdict.rules_measured import FINE_TUNE, SCRATCH
+from headstart.verdict.wording_objects import ERROR_WORDS
 
 Objects = Mapping[str, Any]
 
-KINDS = {  # of errors, as study.json and as a reader calls them
-    "missed": "missed",
-    "background": "found where nothing is",
-    "classification": "wrong class",
-    "localization": "badly placed",
-    "both": "badly placed, wrong class",
-    "duplicate": "found twice",
-}
+KINDS = {kind: words.title for kind, words in ERROR_WORDS.items()}  # of errors
 COLUMNS = {
     "ap": "AP",
     "ap50": "AP50",

@@ -16,20 +16,13 @@ from headstart.metrics import Detections, Kind, decode_masks
 from headstart.records import replacing
 from headstart.study.marking import Colour, Mark, Point, marked
 from headstart.verdict.answer_objects import FoundAnswer, PictureAnswer
-from headstart.verdict.wording_objects import caption
+from headstart.verdict.wording_objects import ERROR_WORDS, caption
 
 SHOWN_IMAGES = 12
 QUALITY = 80  # of JPEG
 PLAIN: Colour = (255, 255, 255)
 RIGHT: Colour = (92, 205, 255)
 WRONG: Colour = (255, 140, 66)
-_WORDS: dict[str, str] = {
-    "background": "nothing there",
-    "classification": "wrong class",
-    "localization": "badly placed",
-    "both": "badly placed, wrong class",
-    "duplicate": "twice",
-}
 
 
 def draw_worst(
@@ -93,7 +86,10 @@ def _truth(dataset: ObjectDataset, image: ImageErrors, kind: Kind) -> list[Mark]
     missed = {f.object for f in image.findings if f.kind == "missed"}
     marks = []
     for row in sorted(range(len(objects)), key=lambda row: row in missed):
-        words = [_name(dataset, int(objects.labels[row])), "missed" if row in missed else ""]
+        words = [
+            _name(dataset, int(objects.labels[row])),
+            ERROR_WORDS["missed"].mark if row in missed else "",
+        ]
         text = "crowd" if objects.crowd[row] else ": ".join(word for word in words if word)
         colour = WRONG if row in missed else PLAIN
         marks.append(_mark(dataset, image, objects, row, kind, text, colour, solid=True))
@@ -105,7 +101,7 @@ def _found(
 ) -> list[Mark]:
     """What an arm found, errors named and drawn last."""
     found = arm.detections[image.row]
-    wrong = {f.found: _WORDS[f.kind] for f in image.findings if f.found is not None}
+    wrong = {f.found: ERROR_WORDS[f.kind].mark for f in image.findings if f.found is not None}
     marks = []
     for row in (*image.right, *wrong):
         name, score = _name(dataset, int(found.labels[row])), f"{found.scores[row]:.2f}"

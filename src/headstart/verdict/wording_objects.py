@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from headstart.evidence.object_errors import ErrorKind, Finding, ImageErrors
 
-_SAID: dict[ErrorKind, str] = {
-    "missed": "missed",
-    "localization": "badly placed",
-    "classification": "called {called}",
-    "both": "badly placed and called {called}",
-    "duplicate": "found twice",
-    "background": "found where nothing is",
+
+class ErrorWords(NamedTuple):
+    """How a kind of error is called."""
+
+    title: str  # of a column, or of a part of a chart
+    mark: str  # beside the object in a picture
+    clause: str  # after a number; {called} is the class that was said to be there
+
+
+ERROR_WORDS: dict[ErrorKind, ErrorWords] = {
+    "missed": ErrorWords("missed", "missed", "missed"),
+    "localization": ErrorWords("badly placed", "badly placed", "badly placed"),
+    "classification": ErrorWords("wrong class", "wrong class", "called {called}"),
+    "both": ErrorWords(
+        "badly placed, wrong class", "badly placed, wrong class", "badly placed and called {called}"
+    ),
+    "duplicate": ErrorWords("found twice", "twice", "found twice"),
+    "background": ErrorWords("found where nothing is", "nothing there", "found where nothing is"),
 }
 
 
@@ -38,12 +50,12 @@ def _class_of(finding: Finding) -> int | None:
 
 def _faults(findings: Sequence[Finding], objects: int, classes: Sequence[str]) -> str:
     counts: Counter[str] = Counter()
-    for kind, said in _SAID.items():
+    for kind, words in ERROR_WORDS.items():
         for finding in findings:
             if finding.kind == kind:
                 called = "" if finding.called is None else classes[finding.called]
-                counts[said.replace("{called}", called)] += 1
-    missed = _SAID["missed"]
+                counts[words.clause.replace("{called}", called)] += 1
+    missed = ERROR_WORDS["missed"].clause
     return ", ".join(
         f"{number} of {objects} {said}" if said == missed else f"{number} {said}"
         for said, number in counts.items()
