@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from headstart.training import Recipe, Task, above, batches, below
 from headstart.training.averaging import Average
 from headstart.training.groups import optimizer_for
 
-TIMED_STEPS = 3  # after one that is not counted; the quickest is least disturbed by others
+TIMED_STEPS = 3  # after one that is not counted
 # What judging takes beside answering the test images, measured: the bootstraps, the saved model and
 # the page, and, in forward passes at 160 px, how the images differ from those of pretraining.
 JUDGING, LOOKING, LOOKING_SIZE = 5.0, 400, 160
@@ -199,7 +200,7 @@ def _time_forward(setting: ClassificationSetting, most: float) -> float:
     [(_, pixels)] = setting.data.store.crops([positions], setting.data.image_size)
     images = normalize(pixels.to(setting.fabric.device), chain.preprocessing)
     images = images.contiguous(memory_format=torch.channels_last)
-    return least_seconds(lambda: chain(images), most) / len(positions)
+    return usual_seconds(lambda: chain(images), most) / len(positions)
 
 
 def _time_step(
@@ -231,7 +232,7 @@ def _time_step(
         return ImageBatch(prefix(batch.images), batch.labels)
 
     known = value()
-    view = least_seconds(value, most / 2) / setting.batch
+    view = usual_seconds(value, most / 2) / setting.batch
     seconds = time_update(setting, plan, task, chain, lambda: known, most / 2)
     share = sum(setting.flops[plan.cut :]) / sum(setting.flops)
     return seconds, Frozen(view, share)
@@ -245,7 +246,7 @@ def time_update(
     batch: Callable[[], Any],
     most: float,
 ) -> float:
-    """Seconds of a step on what `batch` gives, at a rate of zero: the quickest of a few."""
+    """Seconds of a step on what `batch` gives, at a rate of zero: the median of a few."""
     average = Average(learner)
     optimizer = optimizer_for(learner, plan.table, plan.optimizer)
     model, optimizer = setting.fabric.setup(above(learner, plan.cut), optimizer)
@@ -259,11 +260,15 @@ def time_update(
         optimizer.step()
         average.update(1.0)
 
-    return least_seconds(step, most)
+    return usual_seconds(step, most)
 
 
-def least_seconds(call: Callable[[], object], most: float) -> float:
-    """The quickest of a few calls; the first one, which prepares much, counts only if alone."""
+def usual_seconds(call: Callable[[], object], most: float) -> float:
+    """The median of a few calls; the first one, which prepares much, counts only if alone.
+
+    The quickest would be least disturbed by what else runs, but the runs that are foretold are
+    disturbed as much.
+    """
     seconds: list[float] = []
     while len(seconds) < 1 + TIMED_STEPS and sum(seconds) < most:
         begun = time.perf_counter()
@@ -271,4 +276,4 @@ def least_seconds(call: Callable[[], object], most: float) -> float:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
-    return min(seconds)
+    return statistics.median(seconds[1:] or seconds)

@@ -14,8 +14,8 @@ from headstart.execution.costs import (
     LOOKING,
     LOOKING_SIZE,
     Costs,
-    least_seconds,
     time_update,
+    usual_seconds,
 )
 from headstart.execution.detecting import DetectionSetting
 from headstart.execution.trial import Trial, recipe
@@ -74,7 +74,7 @@ def _time_forward(setting: DetectionSetting, most: float) -> float:
     detector.eval()
     objects = max(1, round(instances_per_image(data.dataset, setting.training)))
     with detector.finding_at_most(objects):
-        return least_seconds(lambda: data.detect(detector, positions, device), most) / len(
+        return usual_seconds(lambda: data.detect(detector, positions, device), most) / len(
             positions
         )
 
