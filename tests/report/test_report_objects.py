@@ -132,6 +132,7 @@ def test_own_runs_stand_beside_the_published_ones(folder: Path, answer: dict[str
     times = 1200 * fake_objects.BATCH / images / 12.17
     assert f"scratch: {100 * boxes['scratch']:.1f} at {times:.3g}{TIMES}" in text
     assert "frozen:" not in text  # as published, all of an arm learns
+    assert "AP of boxes" in text  # of a study of masks, what was published over the length
 
 
 def test_a_class_name_that_is_markup_stays_text(dataset: ObjectDataset, tmp_path: Path) -> None:

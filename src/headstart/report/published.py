@@ -18,6 +18,8 @@ UNIT_PASSES = UNIT_STEPS * REFERENCE_BATCH / COCO_IMAGES  # "1x" of any set of i
 SAME_LENGTH = 1.05  # two runs whose lengths differ by less are compared
 NETWORKS = ("r50", "r101")  # whose box AP was published over the length of training
 
+NAMES = {"box_ap": "AP of boxes", "keypoint_ap": "AP of keypoints"}  # by what was published
+
 Start = Literal["random", "pretrained"]
 
 
@@ -62,7 +64,7 @@ def published_beside(
     """
     results = [(published or read_published()).of(key) for key in keys]
     gaps = _own_gaps(own)
-    title = f"Average precision over the length of training: {results[0].what}"
+    title = f"{NAMES[metric]} over the length of training: {results[0].what}"
     values = two_widths(partial(over_length, _values(results[0], metric, own), title))
     series = _gaps(results, metric, gaps)
     differences = two_widths(
@@ -150,8 +152,8 @@ def _said(
         (first, begin), (last, end) = told[0], told[-1]
         later = f" and {_points(end)} at {last:g}{wording.TIMES}" if last > first else ""
         said.append(
-            f"There ({_network(results[0])}), pretrained less random was {_points(begin)} points "
-            f"at {first:g}{wording.TIMES}{later}."
+            f"In {NAMES[metric]}, pretrained less random was there ({_network(results[0])}) "
+            f"{_points(begin)} points at {first:g}{wording.TIMES}{later}."
         )
     if gaps:
         said.append(f"Here it is {wording.listed([_here(one, told) for one in gaps])}.")
