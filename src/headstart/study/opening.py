@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.data.objects import ObjectDataset, is_annotated, open_objects
+from headstart.data.objects import ObjectDataset, open_annotated, open_objects
 from headstart.errors import HeadstartError
 from headstart.study.classes import open_classes
 from headstart.study.objects import open_objects_of
@@ -35,9 +35,9 @@ def find_objects(data: str, task: TaskName | None, seed: int) -> ObjectDataset |
 
     Raises HeadstartError for annotations that cannot be read, or that are asked for and not there.
     """
-    if task == "classes" or (task is None and not is_annotated(data)):
+    if task == "classes":
         return None
-    return open_objects(data, seed=seed)
+    return open_annotated(data) if task is None else open_objects(data, seed=seed)
 
 
 def _refuse_options_of_detectors(asked: Question) -> None:

@@ -12,7 +12,6 @@ from headstart.data import Splits
 from headstart.data.dataset import Indices
 from headstart.data.objects import (
     ObjectDataset,
-    is_annotated,
     make_object_splits,
     nested_object_subsets,
     open_objects,
@@ -81,7 +80,8 @@ def _small_folder(asked: Asked) -> Path:
     """The folder given, or the file's own, sought from the file's folder upwards."""
     named = Path(asked.study.small.data)
     if asked.data is not None:
-        return asked.data if is_annotated(asked.data) else asked.data / named.name
+        own = asked.data / named.name
+        return own if own.is_dir() else asked.data
     here = asked.near.resolve()
     for folder in (here, *here.parents):
         if (folder / named).is_dir():

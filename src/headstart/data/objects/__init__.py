@@ -2,7 +2,7 @@
 
 from headstart.data.objects.dataset import ObjectDataset, Objects, Repair
 from headstart.data.objects.joining import open_parts
-from headstart.data.objects.opening import is_annotated, open_objects
+from headstart.data.objects.opening import open_annotated, open_objects
 from headstart.data.objects.splits import make_object_splits, nested_object_subsets, strata
 from headstart.data.objects.summary import ObjectSummary, summarize
 from headstart.data.objects.writing import as_coco
@@ -13,9 +13,9 @@ __all__ = [
     "Objects",
     "Repair",
     "as_coco",
-    "is_annotated",
     "make_object_splits",
     "nested_object_subsets",
+    "open_annotated",
     "open_objects",
     "open_parts",
     "strata",

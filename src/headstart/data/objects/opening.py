@@ -84,13 +84,14 @@ def open_objects(
     )
 
 
-def is_annotated(path: str | Path) -> bool:
-    """Whether `open_objects` would find annotations of objects at `path`.
+def open_annotated(path: str | Path) -> ObjectDataset | None:
+    """What `open_objects` gives for a folder or file; None where no annotations are found there.
 
     Raises HeadstartError where it finds some that cannot be read.
     """
     place = Path(path).expanduser()
-    return place.exists() and listing_of(place) is not None
+    listing = listing_of(place) if place.exists() else None
+    return None if listing is None else assemble(listing)
 
 
 def listing_of(place: Path, folder: Path | None = None) -> ObjectListing | None:
