@@ -73,6 +73,10 @@ class ClassificationSetting(Setting):
         """See `Setting.__getstate__`."""
         return super().__getstate__() | {"activations": {}, "_codes": {}, "_fits": {}}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.cache = self.cache and Cache.default()  # on each machine its own
+
     @property
     def images(self) -> Dataset:
         """See `Setting.images`."""
