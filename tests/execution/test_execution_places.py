@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,8 @@ def test_waiting_ends_when_the_user_stops(moody: type[Moody], tmp_path: Path) ->
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(HeadstartError, match=r"s3://bucket/x needs a package .*s3fs"):
-        monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
         open_place("s3://bucket/x")
     with pytest.raises(HeadstartError, match="nowhere://x is no place"):
         open_place("nowhere://x")
