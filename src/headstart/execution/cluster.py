@@ -10,6 +10,9 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any, TypeVar
 
+import ray
+import ray.exceptions
+
 from headstart.errors import HeadstartError
 from headstart.execution.aside import side_by_side
 from headstart.execution.executor import Executor, Job, UnfinishedError, Watch
@@ -39,7 +42,7 @@ class Ray(Executor):
         place: where records are kept; None: in the study's folder, which workers must see.
         waits: see `places.WAITS`.
 
-    Raises HeadstartError where Ray is not installed or cannot be reached. Close it.
+    Raises HeadstartError where Ray cannot be reached. Close it. Who imports this module needs Ray.
     """
 
     address: str | None = None
@@ -53,21 +56,20 @@ class Ray(Executor):
     _lock: Any = field(default_factory=Lock, init=False)
 
     def __post_init__(self) -> None:
-        self._ray = _import_ray()
-        self._ours = not self._ray.is_initialized()
+        self._ours = not ray.is_initialized()
         if self._ours:
-            _connect(self._ray, self.address)
+            _connect(self.address)
         needed = {"CPU": float(self.cpus), "GPU": self.gpus}
         for what, count in needed.items():
             # Elsewhere a cluster may still grow; this machine does not.
-            there = self._ray.cluster_resources().get(what, 0.0)
+            there = ray.cluster_resources().get(what, 0.0)
             if self.address is None and count > there:
                 self.close()
                 raise HeadstartError(
                     f"--{what.lower()}s-per-trial {count:g} is more than there is ({there:g}). "
                     "Ask for less."
                 )
-        remote = self._ray.remote(work)
+        remote = ray.remote(work)
         options: dict[str, Any] = {"num_cpus": self.cpus, "max_retries": DEATHS}
         # Where it holds a GPU, Ray ends a process after one task, since a process cannot change
         # to another GPU; where it holds none, the next trial finds images and weights loaded.
@@ -75,13 +77,13 @@ class Ray(Executor):
 
     def close(self) -> None:
         """Leave the cluster; end it where it is our own."""
-        if self._ours and self._ray.is_initialized():
-            self._ray.shutdown()
+        if self._ours and ray.is_initialized():
+            ray.shutdown()
 
     @property
     def at_once(self) -> int:
         """Trials that the cluster as it is can run side by side; at least 1."""
-        there = self._ray.cluster_resources()
+        there = ray.cluster_resources()
         bounds = [there.get("CPU", 0.0) / self.cpus]
         if self.gpus:
             bounds.append(there.get("GPU", 0.0) / self.gpus)
@@ -103,7 +105,16 @@ class Ray(Executor):
             if place is not None:
                 place.offer(key, folder)
             parcel = self._parcel(setting)
-            task = Task(job, key, parcel, study.absolute(), self.place, self.cpus, self.waits)
+            task = Task(
+                job,
+                key,
+                parcel,
+                study.absolute(),
+                self.place,
+                self.cpus,
+                self.waits,
+                Path.cwd(),
+            )
             outcome = self._result(task, watch)
             if place is not None:
                 place.bring(key, folder)
@@ -145,7 +156,6 @@ class Ray(Executor):
         return outcome.record
 
     def _result(self, task: Task, watch: Watch) -> Ended:
-        ray = self._ray
         waiting, cancelled = [self._work.remote(task)], False
         while not ray.wait(waiting, timeout=POLL)[0]:
             if not cancelled and (watch.stop_requested() or self._aborted.is_set()):
@@ -176,8 +186,8 @@ class Ray(Executor):
     def _packed(self, setting: Setting) -> Parcel:
         whole = setting.on(setting.splits.train)
         if whole.protocol not in self._wholes:
-            self._wholes[whole.protocol] = _Sent(self._ray.put(whole))
-        training = _Sent(self._ray.put(setting.training))
+            self._wholes[whole.protocol] = _Sent(ray.put(whole))
+        training = _Sent(ray.put(setting.training))
         return Parcel(setting.protocol, whole.protocol, self._wholes[whole.protocol], training)
 
 
@@ -188,25 +198,14 @@ class _Sent:
     reference: Any
 
     def __call__(self) -> Any:
-        return _import_ray().get(self.reference)
+        return ray.get(self.reference)
 
 
 def _unfinished(why: str) -> UnfinishedError:
     return UnfinishedError(f"storage refused it, {why}; the same command continues")
 
 
-def _import_ray() -> Any:
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise HeadstartError(
-            "--on ray needs Ray, which is not installed: pip install headstart[ray]."
-        ) from error
-    return ray
-
-
-def _connect(ray: Any, address: str | None) -> None:
+def _connect(address: str | None) -> None:
     # Said once, on the machine that asks; what goes wrong in a worker comes back as a value.
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     # A trial without a GPU sees none, as Ray has it; it warns that this may change, unless told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import signal
@@ -52,6 +53,7 @@ class Task:
     place: Place | None  # where records are kept, in place of that folder
     threads: int  # of PyTorch
     waits: Sequence[float] = WAITS  # between attempts to write
+    at: Path | None = None  # the folder that paths are relative to; None: the worker's own
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def work(task: Task) -> Ended:
     is at, with everything saved.
     """
     torch.set_num_threads(task.threads)
+    if task.at is not None and task.at.is_dir():
+        os.chdir(task.at)
     with _stoppable() as stop:
         try:
             setting = _setting_of(task.parcel)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
 
 from headstart.errors import HeadstartError
 from headstart.execution import Executor, Local
-from headstart.execution.places import Place
+from headstart.execution.places import Place, open_place
 
 ONLY_ON_RAY = ("address", "cpus_per_trial", "gpus_per_trial", "records")
 
@@ -20,7 +21,7 @@ ONLY_ON_RAY = ("address", "cpus_per_trial", "gpus_per_trial", "records")
 class Where:
     """The same study may be begun at one place and continued at another.
 
-    Raises HeadstartError for options that do not go together.
+    Raises HeadstartError for options that do not go together, and for packages that are missing.
     """
 
     on: Literal["local", "ray"] = "local"
@@ -36,6 +37,12 @@ class Where:
             if self.on == "local" and getattr(self, name) is not None:
                 option = name.replace("_", "-")
                 raise HeadstartError(f"--{option} is for --on ray. Say that too, or leave it out.")
+        if self.on == "ray" and find_spec("ray") is None:
+            raise HeadstartError(
+                "--on ray needs Ray, which is not installed: pip install headstart[ray]."
+            )
+        if self.records is not None:
+            open_place(self.records)
         if self.cpus_per_trial is not None and self.cpus_per_trial < 1:
             raise HeadstartError(f"--cpus-per-trial {self.cpus_per_trial} is less than 1.")
         gpus = self.gpus_per_trial
