@@ -98,7 +98,8 @@ def compare(
             on the machines of a Ray cluster (``pip install headstart[ray]``).
         address: of the cluster; ``"auto"`` is the one that runs. By default one of its own, on
             this machine.
-        cpus_per_trial: cores of a trial on Ray, which computes with as many threads; 1 by default.
+        cpus_per_trial: threads of a trial, and on Ray its cores; by default all of this machine, on
+            Ray 1. Another number gives results that differ as another seed's would.
         gpus_per_trial: GPUs of a trial on Ray, or the share of one; by default 1, if there is any.
         records: where workers keep their records, a path or a URL (``s3://bucket/name``): any place
             that fsspec knows. By default `out`, which every machine must then see.

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_ray import OPTIONS, kill_workers, records
+from small_ray import kill_workers, records
 from small_study import PATIENCE, Finished, run, running, wait_until, without_times
 
 from headstart.execution import trial_folder
@@ -174,19 +175,19 @@ def test_a_command_that_is_killed_continues_and_gives_the_same_study(
 
 
 @pytest.mark.slow
-def test_a_node_that_disappears_loses_nothing(finished: Finished, tmp_path: Path) -> None:
+def test_a_node_that_disappears_loses_nothing(
+    finished: Finished, tmp_path: Path, ray_folder: Path
+) -> None:
     """In a process of its own: this one may be connected to another cluster."""
     pytest.importorskip("ray", reason="Ray is not installed")
     folder = tmp_path / "study"
     _begun(finished, folder, without=("scratch",))
     checkpoint = folder / "trials" / finished.key("scratch") / "checkpoint" / "state.pt"
-    import subprocess
-
     ended = subprocess.run(
-        [sys.executable, "-c", NODES, str(folder), str(checkpoint), json.dumps(OPTIONS)],
+        [sys.executable, "-c", NODES, str(folder), str(checkpoint), str(ray_folder)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=2 * PATIENCE,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
@@ -195,7 +196,7 @@ def test_a_node_that_disappears_loses_nothing(finished: Finished, tmp_path: Path
 
 
 NODES = """
-import json, sys, threading, time
+import sys, threading, time
 from pathlib import Path
 from ray.cluster_utils import Cluster
 from headstart.execution.cluster import Ray
@@ -206,7 +207,9 @@ from headstart.study.run import run_arms
 
 folder, checkpoint = Path(sys.argv[1]), Path(sys.argv[2])
 small = {"object_store_memory": 100_000_000}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+head = {"num_cpus": 0, "temp_dir": sys.argv[3], **small}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+executor = Ray(address=cluster.address)  # on the head, which is not the one to go
 first = cluster.add_node(num_cpus=1, **small)
 study = prepare(StudyFile.read(folder).asked, folder)
 
@@ -221,7 +224,6 @@ def take_away():
 
 thread = threading.Thread(target=take_away)
 thread.start()
-executor = Ray(address=cluster.address)
 run_arms(study, Listener(), executor)
 thread.join()
 executor.close()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_study import Ended, Finished
+from threadpoolctl import threadpool_info
 
 from headstart.errors import HeadstartError
 from headstart.study import Where
@@ -20,8 +23,8 @@ from headstart.study import Where
         ({"on": "slurm"}, "--on slurm is neither local nor ray"),
         ({"address": "auto"}, "--address is for --on ray"),
         ({"records": "s3://bucket"}, "--records is for --on ray"),
-        ({"cpus_per_trial": 2}, "--cpus-per-trial is for --on ray"),
-        ({"on": "ray", "cpus_per_trial": 0}, "--cpus-per-trial 0 is less than 1"),
+        ({"gpus_per_trial": 0.5}, "--gpus-per-trial is for --on ray"),
+        ({"cpus_per_trial": 0}, "--cpus-per-trial 0 is less than 1"),
         ({"on": "ray", "gpus_per_trial": 1.5}, "--gpus-per-trial 1.5 is neither a share"),
         ({"on": "ray", "gpus_per_trial": -1}, "--gpus-per-trial -1 is neither a share"),
         ({"on": "ray", "records": "nowhere://x"}, "--records nowhere://x is no place"),
@@ -47,8 +50,16 @@ def test_ray_that_is_not_installed_is_asked_for_before_anything_is_written(
     assert not (tmp_path / "study").exists()
 
 
-def test_who_does_not_ask_for_ray_does_not_meet_it(finished: Finished) -> None:
-    import subprocess
+def test_trials_compute_with_as_many_threads_as_asked_and_nothing_else_does() -> None:
+    before = torch.get_num_threads()
+    with Where(cpus_per_trial=3).executor():
+        assert torch.get_num_threads() == 3
+        assert {pool["num_threads"] for pool in threadpool_info()} == {3}
+    assert torch.get_num_threads() == before
+    with Where().executor():
+        assert torch.get_num_threads() == before
 
+
+def test_who_does_not_ask_for_ray_does_not_meet_it(finished: Finished) -> None:
     code = "import sys, headstart.cli, headstart.study; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -107,7 +107,7 @@ Address = Annotated[
     typer.Option(help="Of the Ray cluster; auto: the one that runs. Default: one of its own."),
 ]
 CpusPerTrial = Annotated[
-    int | None, typer.Option(help="Cores, and threads, of a trial on Ray. Default: 1.")
+    int | None, typer.Option(help="Threads of a trial. Default: all cores; on Ray 1.")
 ]
 GpusPerTrial = Annotated[
     float | None, typer.Option(help="GPUs of a trial on Ray, or a share: 0.5. Default: 1, if any.")

@@ -15,10 +15,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
-import torch
-
 from headstart.errors import HeadstartError
 from headstart.execution.executor import Job, Watch
+from headstart.execution.machine import threads
 from headstart.execution.places import WAITS, Place, RefusedError, patiently
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record, in_a_line, run
@@ -51,7 +50,7 @@ class Task:
     parcel: Parcel
     study: Path  # its folder, for all workers the same; what lies there already is only read
     place: Place | None  # where records are kept, in place of that folder
-    threads: int  # of PyTorch
+    threads: int  # that compute
     waits: Sequence[float] = WAITS  # between attempts to write
     at: Path | None = None  # the folder that paths are relative to; None: the worker's own
 
@@ -71,10 +70,9 @@ def work(task: Task) -> Ended:
     While it runs, the signal of Ctrl-C, by which Ray cancels tasks too, ends it after the step it
     is at, with everything saved.
     """
-    torch.set_num_threads(task.threads)
     if task.at is not None and task.at.is_dir():
         os.chdir(task.at)
-    with _stoppable() as stop:
+    with threads(task.threads), _stoppable() as stop:
         try:
             setting = _setting_of(task.parcel)
             if task.place is None:

@@ -12,9 +12,10 @@ import torch
 
 from headstart.errors import HeadstartError
 from headstart.execution import Executor, Local
+from headstart.execution.machine import threads
 from headstart.execution.places import Place, open_place
 
-ONLY_ON_RAY = ("address", "cpus_per_trial", "gpus_per_trial", "records")
+ONLY_ON_RAY = ("address", "gpus_per_trial", "records")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Where:
 
     on: Literal["local", "ray"] = "local"
     address: str | None = None  # of a Ray cluster; None: one of its own on this machine
-    cpus_per_trial: int | None = None  # None: 1
+    cpus_per_trial: int | None = None  # and threads; None: all of this machine, on Ray 1
     gpus_per_trial: float | None = None  # None: 1 where there is a GPU
     records: str | None = None  # a path or a URL of fsspec; None: the study's own folder
 
@@ -58,7 +59,8 @@ class Where:
         Raises HeadstartError where Ray is not installed or not reached.
         """
         if self.on == "local":
-            yield Local()
+            with threads(self.cpus_per_trial or torch.get_num_threads()):
+                yield Local()
             return
         from headstart.execution.cluster import Ray  # nobody else needs it
 
@@ -66,8 +68,10 @@ class Where:
         if gpus is None:
             gpus = 1.0 if torch.cuda.is_available() else 0.0
         place = None if self.records is None else Place(self.records)
-        cluster = Ray(self.address, self.cpus_per_trial or 1, gpus, place)
+        cpus = self.cpus_per_trial or 1
+        cluster = Ray(self.address, cpus, gpus, place)
         try:
-            yield cluster
+            with threads(cpus):  # what is measured here, beside the trials, is measured alike
+                yield cluster
         finally:
             cluster.close()
