@@ -212,20 +212,14 @@ cluster = Cluster(initialize_head=True, head_node_args=head)
 executor = Ray(address=cluster.address)  # on the head, which is not the one to go
 first = cluster.add_node(num_cpus=1, **small)
 study = prepare(StudyFile.read(folder).asked, folder)
-
-
-def take_away():
-    while not checkpoint.exists():
-        time.sleep(0.005)
-    cluster.add_node(num_cpus=1, **small)
-    cluster.remove_node(first, allow_graceful=False)
-    print("a node was taken away", flush=True)
-
-
-thread = threading.Thread(target=take_away)
-thread.start()
-run_arms(study, Listener(), executor)
-thread.join()
+ran = threading.Thread(target=run_arms, args=(study, Listener(), executor))
+ran.start()
+while not checkpoint.exists():
+    time.sleep(0.005)
+cluster.add_node(num_cpus=1, **small)
+cluster.remove_node(first, allow_graceful=False)
+print("a node was taken away", flush=True)
+ran.join()
 executor.close()
 cluster.shutdown()
 """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -212,7 +214,8 @@ def _ask(
     from headstart.study.display import Display
 
     display = Display(Console(stderr=True))
-    with display.watching():
+    # Ray tells of workers that died on standard output, where --json has nothing but the answer.
+    with display.watching(), redirect_stdout(sys.stderr):
         result = getattr(api, verb)(data, **options, listener=display.listener)
     _show(result, as_json)
     if display.stopped:
