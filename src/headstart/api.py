@@ -15,6 +15,7 @@ from headstart.study import (
     Reproduced,
     Result,
     Verification,
+    Where,
     conduct,
     parse_budget,
     parse_sizes,
@@ -50,6 +51,11 @@ def compare(
     allow_small_batches: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
+    on: str = "local",
+    address: str | None = None,
+    cpus_per_trial: int | None = None,
+    gpus_per_trial: float | None = None,
+    records: str | Path | None = None,
     listener: Listener | None = None,
 ) -> Result:
     """Measure which strategy to use on your own images, and train the model.
@@ -86,15 +92,33 @@ def compare(
         cascade: three box heads, one behind the other (Cascade R-CNN).
         allow_small_batches: let BatchNorm learn from batches of fewer than 16 images.
         seed: of the splits and of everything that is drawn.
-        out: the study's folder; the same call with the same folder continues it.
+        out: the study's folder; the same call with the same folder continues it, wherever trials
+            ran before.
+        on: where trials run: ``"local"``, here and one after the other, or ``"ray"``, side by side
+            on the machines of a Ray cluster (``pip install headstart[ray]``).
+        address: of the cluster; ``"auto"`` is the one that runs. By default one of its own, on
+            this machine.
+        cpus_per_trial: threads of a trial, and on Ray its cores; by default all of this machine, on
+            Ray 1. Another number gives results that differ as another seed's would.
+        gpus_per_trial: GPUs of a trial on Ray, or the share of one; by default 1, if there is any.
+        records: where workers keep their records, a path or a URL (``s3://bucket/name``): any place
+            that fsspec knows. By default `out`, which every machine must then see.
         listener: told what happens meanwhile.
 
     Returns:
         The `Result`: ``.sentence``, ``.table()``, ``.model()``, ``.answer`` (study.json).
 
     Raises:
-        HeadstartError: for bad input, before anything is written.
+        HeadstartError: for bad input, before anything is written; where another command is at
+            work on the same study.
     """
+    where = Where(
+        on=on,  # type: ignore[arg-type]  # another word is refused there
+        address=address,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        records=None if records is None else str(records),
+    )
     seconds = parse_budget(budget) if isinstance(budget, str) else budget
     if seconds is None and steps is None:
         seconds = 600.0
@@ -120,7 +144,7 @@ def compare(
         allow_small_batches=allow_small_batches,
         seed=seed,
     )
-    return conduct(asked, default_out(data) if out is None else Path(out), listener)
+    return conduct(asked, default_out(data) if out is None else Path(out), listener, where)
 
 
 def probe(data: Data, *, out: str | Path | None = None, **options: Any) -> Result:

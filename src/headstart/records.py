@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -171,7 +172,8 @@ class ImageValues:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not by the process alone: on storage that is shared, two machines' numbers may be the same.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -205,8 +207,23 @@ def read_trial(folder: Path) -> TrialRecord | None:
 
 def read_trials(study: Path) -> list[TrialRecord]:
     """Every record of a study, ordered by strategy, role, seed and key."""
-    folders = sorted((study / "trials").glob("*/trial.json"))
-    records = [record for f in folders if (record := read_trial(f.parent)) is not None]
+    return in_order(each_trial(study))
+
+
+def each_trial(study: Path) -> Iterator[TrialRecord]:
+    """Every record of a study, one at a time and in no order: there may be very many."""
+    trials = study / "trials"
+    if not trials.is_dir():
+        return
+    with os.scandir(trials) as entries:
+        for entry in entries:
+            record = read_trial(Path(entry.path))
+            if record is not None:
+                yield record
+
+
+def in_order(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Records ordered by strategy, role, seed and key."""
     return sorted(records, key=lambda r: (r.strategy, r.role, r.seed, r.key))
 
 

@@ -146,7 +146,7 @@ def test_probe_asks_the_same_question_in_python_as_on_the_command_line(
     """So that either continues what the other began, in the same folder."""
     asked: list[tuple[Question, Path]] = []
 
-    def stop(question: Question, folder: Path, listener: object) -> None:
+    def stop(question: Question, folder: Path, listener: object, where: object) -> None:
         asked.append((question, folder))
         raise HeadstartError("enough is known")
 

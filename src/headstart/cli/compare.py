@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,19 +12,25 @@ import typer
 from rich.console import Console
 
 from headstart.cli.options import (
+    Address,
     AllowSmallBatches,
     Backbone,
     BatchSize,
     Budget,
     Cascade,
+    CpusPerTrial,
     Data,
     Delta,
     DetectorOption,
+    GpusPerTrial,
     ImageSize,
     Json,
     NormalizationOption,
+    On,
+    OnOption,
     Out,
     Race,
+    RecordsOption,
     Schedule,
     ScheduleOption,
     Seed,
@@ -91,6 +99,11 @@ def compare(
     allow_small_batches: AllowSmallBatches = False,
     seed: Seed = 0,
     out: Out = None,
+    on: OnOption = On.local,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    records: RecordsOption = None,
     as_json: Json = False,
 ) -> None:
     """Train the ways there are, compare them fairly, say which to use, hand over the model."""
@@ -115,6 +128,11 @@ def compare(
         "allow_small_batches": allow_small_batches,
         "seed": seed,
         "out": out,
+        "on": str(on),
+        "address": address,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "records": records,
     }
     _ask("compare", data, options, as_json)
 
@@ -196,7 +214,8 @@ def _ask(
     from headstart.study.display import Display
 
     display = Display(Console(stderr=True))
-    with display.watching():
+    # Ray tells of workers that died on standard output, where --json has nothing but the answer.
+    with display.watching(), redirect_stdout(sys.stderr):
         result = getattr(api, verb)(data, **options, listener=display.listener)
     _show(result, as_json)
     if display.stopped:

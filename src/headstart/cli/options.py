@@ -36,6 +36,13 @@ class Task(StrEnum):
     keypoints = "keypoints"
 
 
+class On(StrEnum):
+    """Where trials run."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Detector(StrEnum):
     """Families of detectors."""
 
@@ -92,6 +99,25 @@ Seeds = Annotated[int | None, typer.Option(help="Repetitions of every arm.")]
 ImageSize = Annotated[int | None, typer.Option(help="Pixels; default: the network's own.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images a step.")]
 Out = Annotated[Path | None, typer.Option(help="The study's folder; the same one continues.")]
+OnOption = Annotated[
+    On, typer.Option("--on", help="Where trials run: here, or side by side on a Ray cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster; auto: the one that runs. Default: one of its own."),
+]
+CpusPerTrial = Annotated[
+    int | None, typer.Option(help="Threads of a trial. Default: all cores; on Ray 1.")
+]
+GpusPerTrial = Annotated[
+    float | None, typer.Option(help="GPUs of a trial on Ray, or a share: 0.5. Default: 1, if any.")
+]
+RecordsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--records", help="Where Ray's workers keep records: a path, s3://... Default: --out."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="The result on standard output as JSON.")]
 ScheduleOption = Annotated[Schedule, typer.Option(help="Shape of the learning rate.")]
 Delta = Annotated[

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,10 @@ class ImageStore:
         limit = default_memory_limit() if memory_limit is None else memory_limit
         self.resident = self.bytes <= limit
         self._kept: dict[int, Pixels] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, without the images: each reads what it needs."""
+        return self.__dict__ | {"_kept": {}}
 
     def batches(self, order: Iterable[Indices]) -> Iterator[RawBatch]:
         """One batch for each array of positions in `order`, in that order; `order` may be endless.

@@ -19,9 +19,10 @@ from headstart.records import (
     Ledger,
     Predictions,
     TrialRecord,
+    each_trial,
+    in_order,
     read_answers,
     read_curve,
-    read_trials,
 )
 
 ArmState = Literal["done", "unfinished", "failed", "pruned"]
@@ -97,9 +98,7 @@ def gather(
     An arm is done when all its planned seeds are. Otherwise it is judged by the seeds that are
     done, or failing that by whatever predictions there are, and says so in its state.
     """
-    records = read_trials(study)
-    warnings = _other_protocols([r for r in records if r.protocol not in beside], protocol)
-    records = [record for record in records if record.protocol == protocol]
+    records, warnings = _read(study, protocol, planned, beside)
     trials: dict[str, list[_Trial]] = {}
     for arm in planned:
         mine = [r for r in records if r.strategy == arm.strategy and r.role == "trial"]
@@ -126,6 +125,25 @@ def gather(
             )
         )
     return Gathered(arms, warnings)
+
+
+def _read(
+    study: Path, protocol: str, planned: Sequence[PlannedArm], beside: Collection[str]
+) -> tuple[list[TrialRecord], list[str]]:
+    """The records of what was planned, and a warning that names those of other protocols.
+
+    They are read one at a time: what is kept does not grow with what else lies there.
+    """
+    seeds = {arm.strategy: arm.seeds for arm in planned}
+    own, others, count = [], list[TrialRecord](), 0
+    for record in each_trial(study):
+        if record.protocol == protocol:
+            if record.seed in seeds.get(record.strategy, ()):
+                own.append(record)
+        elif record.protocol not in beside and record.role == "trial":
+            others, count = in_order([*others, record])[:NAMED], count + 1
+    warning = "Left out, made under another protocol and never ranked with this one: "
+    return in_order(own), [f"{warning}{_named(others, count)}."] if others else []
 
 
 def _evidence(arm: PlannedArm, trials: list[_Trial], pretraining: PretrainingCost) -> ArmEvidence:
@@ -217,7 +235,8 @@ def _one_a_seed(
         mine = [record for record in records if record.seed == seed]
         if not mine:
             continue
-        best = max(mine, key=lambda r: (r.state == "done", r.planned_steps, r.started, r.key))
+        # Not by when they began: two machines' clocks may disagree.
+        best = max(mine, key=lambda r: (r.state == "done", r.planned_steps, r.key))
         kept.append(best)
         others = [record for record in mine if record is not best]
         if others:
@@ -228,18 +247,10 @@ def _one_a_seed(
     return kept, warnings
 
 
-def _other_protocols(records: Sequence[TrialRecord], protocol: str) -> list[str]:
-    others = [r for r in records if r.protocol != protocol and r.role == "trial"]
-    if not others:
-        return []
-    return [
-        f"Left out, made under another protocol and never ranked with this one: {_named(others)}."
-    ]
-
-
-def _named(records: Sequence[TrialRecord]) -> str:
+def _named(records: Sequence[TrialRecord], count: int | None = None) -> str:
+    """The first of `count` records (by default all of these)."""
     names = [f"{r.strategy} seed {r.seed} ({r.key})" for r in records[:NAMED]]
-    more = len(records) - NAMED
+    more = (len(records) if count is None else count) - NAMED
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 

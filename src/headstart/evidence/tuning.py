@@ -14,7 +14,7 @@ import numpy as np
 from headstart.evidence import ledger
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.statistics import Correct, Estimate, accuracy_estimate
-from headstart.records import Ledger, TrialRecord, read_answers, read_trials
+from headstart.records import Ledger, TrialRecord, each_trial, in_order, read_answers
 from headstart.strategies.defaults import DEFAULT_FACTOR
 from headstart.strategies.table import TRIAL
 from headstart.strategies.tuning import TUNED_ON, Way
@@ -53,7 +53,9 @@ def tuning(study: Path, protocol: str, arms: Sequence[ArmEvidence]) -> Tuning:
 
     "reused" is fine-tune's factor: in arms that began at random, and in fine-tune itself.
     """
-    records = [r for r in read_trials(study) if r.protocol == protocol]
+    judged = {key for arm in arms for key in arm.trials}
+    found_here = (r for r in each_trial(study) if r.role == "tuning" or r.key in judged)
+    records = in_order(r for r in found_here if r.protocol == protocol)
     extra = [record for record in records if record.role == "tuning"]
     named = {record.key: record for record in records}
     own = {

@@ -4,6 +4,7 @@ from headstart.execution.classifying import ClassificationSetting
 from headstart.execution.costs import Costs, measure_costs
 from headstart.execution.costs_detecting import measure_detection_costs
 from headstart.execution.detecting import DetectionSetting
+from headstart.execution.executor import Executor, Local
 from headstart.execution.machine import fabric, machine, versions
 from headstart.execution.probing import reads_pretrained, run_probe
 from headstart.execution.setting import Setting, digest_of, sha256_of, trial_folder
@@ -14,6 +15,8 @@ __all__ = [
     "ClassificationSetting",
     "Costs",
     "DetectionSetting",
+    "Executor",
+    "Local",
     "Setting",
     "Trial",
     "digest_of",

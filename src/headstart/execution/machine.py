@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from threadpoolctl import threadpool_limits
 
 from headstart.allocation import keep_freed_memory
 
@@ -25,6 +28,18 @@ def fabric() -> Fabric:
     fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if gpu else "32-true")
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads in the block: another number gives sums other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(limits=count):  # of NumPy's and SciPy's libraries
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,10 @@ import numpy.typing as npt
 from lightning_fabric import Fabric
 
 from headstart.backbones import Learner
+from headstart.data import Dataset, Splits
+from headstart.data.objects import ObjectDataset
 from headstart.errors import HeadstartError
+from headstart.execution.machine import fabric
 from headstart.records import Ledger
 from headstart.strategies import Strategy, defaults
 from headstart.strategies.optimizing import ADAMW, Optimizer
@@ -50,6 +53,28 @@ class Setting(ABC):
     extension_limit: float  # x its planned steps that an extending arm may take
     fabric: Fabric
     folder: Path = Path()  # the study's, where weights lie that arms of it begin with
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made of, for another process: that computes the rest, on its own device."""
+        made_of = {field.name: getattr(self, field.name) for field in fields(self)}
+        return made_of | {"fabric": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"fabric": fabric()})
+
+    @abstractmethod
+    def on(self, training: npt.NDArray[np.int64]) -> Setting:
+        """The same with other training images."""
+
+    @property
+    @abstractmethod
+    def images(self) -> Dataset | ObjectDataset:
+        """All images, with their labels."""
+
+    @property
+    @abstractmethod
+    def splits(self) -> Splits:
+        """Which image is in which split."""
 
     @property
     def training(self) -> npt.NDArray[np.int64]:

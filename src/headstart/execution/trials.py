@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from headstart.backbones import Chain, Learner
+from headstart.errors import HeadstartError
 from headstart.execution.classifying import ClassificationSetting, select
 from headstart.execution.machine import machine, versions
 from headstart.execution.setting import Setting, trial_folder
@@ -44,20 +46,22 @@ from headstart.training import (
 
 __all__ = ["Trial", "run"]
 
+log = logging.getLogger("headstart")
+
 
 def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecord:
     """The trial's record: read where it is finished, resumed where it was begun, else run.
 
     Raises StoppedError when the user asks to stop, or PausedError where `hooks.pauses` says so,
-    with the answers of the last evaluation on disk; a trial that fails is recorded as failed.
+    with the answers of the last evaluation on disk; a trial that fails, for whatever reason of its
+    own, is recorded as failed. What is not its own is raised: HeadstartError, which would fail
+    others alike, and OSError of storage that refuses, where the trial can go on later.
     """
     folder = trial_folder(study, trial.key(setting.protocol))
-    record = read_trial(folder)
-    if record is not None and record.state in ("done", "failed"):
-        checkpoint.remove(folder)  # a kill may have come between the record and this
-        return record
-    if record is None:
-        record = _new_record(trial, setting)
+    ended = ended_record(folder)
+    if ended is not None:
+        return ended
+    record = read_trial(folder) or new_record(trial, setting)
     record = record.model_copy(update={"state": "running"})
     write_trial(folder, record)
     begun = time.perf_counter()
@@ -68,12 +72,19 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
             record = _solve(trial, setting, folder, record)
     except DivergedError as error:
         record = record.model_copy(update={"state": "failed", "note": str(error)})
+    except (HeadstartError, OSError):
+        raise
     except StoppedError as stopped:
         record = read_trial(folder) or record  # what was decided before the first step is in it
         wall = record.wall_seconds + time.perf_counter() - begun
         left = {"state": "unfinished", "ledger": stopped.ledger, "wall_seconds": wall}
         write_trial(folder, record.model_copy(update=left))
         raise
+    except Exception as error:
+        log.info("the trial %s failed", record.key, exc_info=True)
+        record = (read_trial(folder) or record).model_copy(
+            update={"state": "failed", "note": in_a_line(error)}
+        )
     wall = record.wall_seconds + time.perf_counter() - begun
     record = record.model_copy(update={"finished": _now(), "wall_seconds": wall})
     write_trial(folder, record)
@@ -81,7 +92,23 @@ def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecor
     return record
 
 
-def _new_record(trial: Trial, setting: Setting) -> TrialRecord:
+def ended_record(folder: Path) -> TrialRecord | None:
+    """The record of a trial that has nothing left to run; None where there is something."""
+    record = read_trial(folder)
+    if record is None or record.state not in ("done", "failed"):
+        return None
+    checkpoint.remove(folder)  # a kill may have come between the record and this
+    return record
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error as a record's note: its type, and the first line of what it says."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
+def new_record(trial: Trial, setting: Setting) -> TrialRecord:
+    """The record of a trial that was not begun."""
     strategy = trial.strategy
     return TrialRecord(
         key=trial.key(setting.protocol),

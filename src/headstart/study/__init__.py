@@ -13,6 +13,7 @@ from headstart.study.question import (
 from headstart.study.reproducing import Reproduced, reproduce_study
 from headstart.study.result import Result
 from headstart.study.verifying import Verification, verify
+from headstart.study.where import Where
 
 __all__ = [
     "ArmPlan",
@@ -22,6 +23,7 @@ __all__ = [
     "Reproduced",
     "Result",
     "Verification",
+    "Where",
     "conduct",
     "inspect",
     "parse_budget",

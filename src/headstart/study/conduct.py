@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from headstart.study.holding import Hold
 from headstart.study.judge import judge
 from headstart.study.listener import Listener
-from headstart.study.plan import prepare
+from headstart.study.plan import Study, prepare
 from headstart.study.question import Question
 from headstart.study.result import Result
 from headstart.study.run import run_arms
+from headstart.study.runs import Ran
+from headstart.study.where import Where
 
 
-def conduct(asked: Question, folder: Path, listener: Listener | None = None) -> Result:
+def conduct(
+    asked: Question,
+    folder: Path,
+    listener: Listener | None = None,
+    where: Where | None = None,
+) -> Result:
     """Answer `asked` in `folder`; the same question there continues where it stopped.
 
-    A study that the user stops is judged by what there is. Raises HeadstartError for bad input
-    before anything is written.
+    A study that the user stops is judged by what there is. `where` trials run changes nothing
+    else; here, by default. Raises HeadstartError for bad input before anything is written, and
+    where another command is at work on the same study.
     """
     from headstart.report import page  # Altair loads slowly, and only here is it needed
 
-    listener = listener or Listener()
-    listener.on_stage("reading the images")
-    study = prepare(asked, folder, listener)
-    listener.on_metric(study.subject.metric)
-    listener.on_plan(study.resolved.arms)
-    ran = run_arms(study, listener)
-    listener.on_stage("judging")
-    judge(study, ran)
-    listener.on_stage("drawing the report")
-    page.write(folder)
+    where, listener = where or Where(), listener or Listener()
+    with Hold() as hold:
+        listener.on_stage("reading the images")
+        study = prepare(asked, folder, listener, hold)
+        listener.on_metric(study.subject.metric)
+        listener.on_plan(study.resolved.arms)
+        ran = _run(study, listener, where, hold)
+        listener.on_stage("judging")
+        judge(study, ran)
+        listener.on_stage("drawing the report")
+        page.write(folder)
     return Result.read(folder)
+
+
+def _run(study: Study, listener: Listener, where: Where, hold: Hold) -> Ran:
+    if where.records is not None:
+        listener.on_stage(f"looking whether another command is at work in {where.records}")
+        hold.take_place(where.records)
+    asked_to_stop = listener.stop_requested
+    watching = replace(listener, stop_requested=lambda: hold.lost or asked_to_stop())
+    with where.executor() as executor:
+        return run_arms(study, watching, executor)

@@ -40,7 +40,7 @@ class Display:
         )
         self._task = self._progress.add_task("", total=None, metric="", visible=False)
         self._stop = threading.Event()
-        self._name = ""
+        self._mine = threading.local()  # trials that run side by side are told of by a thread each
         self._begun = time.monotonic()
         self.listener = Listener(
             on_stage=self._on_stage,
@@ -103,9 +103,9 @@ class Display:
         self._progress.console.print(table)
 
     def _on_arm(self, arm: ArmPlan, what: str) -> None:
-        self._name = f"{arm.strategy.name} {what}".strip()
+        self._mine.name = f"{arm.strategy.name} {what}".strip()
         self._progress.reset(
-            self._task, description=self._name, metric="", total=None, visible=True
+            self._task, description=self._mine.name, metric="", total=None, visible=True
         )
 
     def _on_step(self, step: int, planned: int) -> None:
@@ -121,6 +121,9 @@ class Display:
         result = self._words.value(reached) if reached is not None else record.state
         cost = f"{record.ledger.steps} steps, {record.ledger.seconds:.0f} s"
         rising = ", still rising" if record.still_rising else ""
-        self._say(f"{self._name}: {result} ({cost}{rising})")
+        name = getattr(self._mine, "name", record.strategy)
+        self._say(f"{name}: {result} ({cost}{rising})")
+        if record.state == "failed":
+            self._say(f"  {record.note}")
         for event in record.events:
             self._say(f"  {event}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from threading import RLock
+from typing import Any
 
 from headstart.metrics import MetricName
 from headstart.records import CurvePoint, TrialRecord
@@ -26,3 +28,16 @@ class Listener:
     on_point: Callable[[CurvePoint], None] = _nothing
     on_record: Callable[[TrialRecord], None] = _nothing
     stop_requested: Callable[[], bool] = lambda: False
+
+    def in_turn(self) -> Listener:
+        """The same for callers in several threads: its callbacks are called one at a time."""
+        lock = RLock()
+
+        def one_at_a_time(callback: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any) -> Any:
+                with lock:
+                    return callback(*arguments)
+
+            return call
+
+        return Listener(**{f.name: one_at_a_time(getattr(self, f.name)) for f in fields(self)})

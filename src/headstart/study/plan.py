@@ -14,6 +14,7 @@ from headstart.execution.costs import TIMED_STEPS
 from headstart.strategies import Strategy, defaults, resolve
 from headstart.strategies.table import ARM
 from headstart.strategies.tuning import require_arms
+from headstart.study.holding import Hold
 from headstart.study.listener import Listener
 from headstart.study.opening import open_subject
 from headstart.study.question import ArmPlan, Question, Resolved, StudyFile, require_same
@@ -52,14 +53,22 @@ class Study:
         return self.subject.splits
 
 
-def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> Study:
+def prepare(
+    asked: Question,
+    folder: Path,
+    listener: Listener | None = None,
+    hold: Hold | None = None,
+) -> Study:
     """Open the data and the backbone, and plan; or take up the plan that lies in `folder`.
 
-    Raises HeadstartError for bad input, before anything is written.
+    The folder is in `hold` from when there is a study in it. Raises HeadstartError for bad input,
+    before anything is written.
     """
     existing = StudyFile.read(folder)
     if existing is not None:
         require_same(asked, existing.asked, folder)
+        if hold is not None:
+            hold.take(folder)
     elif folder.exists() and any(folder.iterdir()):
         raise HeadstartError(
             f"{folder} is not empty and holds no study. Choose another --out, or empty it."
@@ -102,6 +111,13 @@ def prepare(asked: Question, folder: Path, listener: Listener | None = None) -> 
         not_timed=not_timed,
     )
     folder.mkdir(parents=True, exist_ok=True)
+    if hold is not None:
+        hold.take(folder)
+        if StudyFile.read(folder) is not None:
+            raise HeadstartError(
+                f"Another command has begun a study in {folder} meanwhile. Choose another --out, "
+                "or ask the same question again to continue it."
+            )
     StudyFile(asked=asked, resolved=resolved, schema=1).write(folder)
     return Study(asked, resolved, subject, folder)
 

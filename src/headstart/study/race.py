@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from headstart.evidence.fitting import Curve
@@ -58,19 +59,27 @@ def race(runs: Runs, arms: Sequence[ArmPlan], raced: Sequence[ArmPlan]) -> None:
         gone = [arm for arm in alive if arm.strategy.name in judged]
         _mark(runs, gone)
         alive = [arm for arm in alive if arm not in gone]
-        for arm in alive:
-            if goal == RUNGS[0]:
-                runs.scout(arm, arm.seeds[0])
-            else:
-                runs.to(arm, arm.seeds[0], goal)
+        runs.executor.each(partial(_run_on, runs, goal), alive, cost=runs.cost)
     finished = [one for arm in arms if (one := _standing(runs, arm)) and one.correct is not None]
     repeated = worth_repeating(finished, delta=study.asked.delta, seed=study.asked.seed)
     for arm in alive:
-        if arm.strategy.name in repeated:
-            for seed in arm.seeds[1:]:
-                runs.to(arm, seed)
-        else:
+        if arm.strategy.name not in repeated:
             runs.ran.seeds[arm.strategy.name] = arm.seeds[:1]
+    again = [(a, seed) for a in alive if a.strategy.name in repeated for seed in a.seeds[1:]]
+    runs.executor.each(partial(_repeat, runs), again, cost=lambda one: runs.cost(one[0]))
+
+
+def _run_on(runs: Runs, goal: float, arm: ArmPlan) -> None:
+    """To the next rung."""
+    if goal == RUNGS[0]:
+        runs.scout(arm, arm.seeds[0])
+    else:
+        runs.to(arm, arm.seeds[0], goal)
+
+
+def _repeat(runs: Runs, one: tuple[ArmPlan, int]) -> None:
+    """With another seed."""
+    runs.to(*one)
 
 
 def _judge(

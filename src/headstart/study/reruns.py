@@ -18,9 +18,9 @@ from headstart.records import (
     ImageValues,
     Predictions,
     TrialRecord,
+    each_trial,
     read_answers,
     read_curve,
-    read_trials,
     write_answers,
 )
 from headstart.study.foretold import VERIFICATION
@@ -74,7 +74,7 @@ class Reruns:
         """Whether the study chose its rate; a race may leave it out at the default one."""
         return any(
             record.role == "sweep" and record.strategy == begun.strategy
-            for record in read_trials(self.study.folder)
+            for record in each_trial(self.study.folder)
         )
 
     def to_step(self, begun: TrialRecord, step: int, goal: float) -> tuple[Left, Approach | None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.execution import ClassificationSetting, reads_pretrained, run_probe
-from headstart.records import read_trials
+from headstart.execution import ClassificationSetting, Executor, reads_pretrained, run_probe
 from headstart.records_probe import read_probe_record
 from headstart.study.listener import Listener
 from headstart.study.plan import Study
@@ -14,15 +13,15 @@ from headstart.study.tuning import run_tuning
 from headstart.training import StoppedError
 
 
-def run_arms(study: Study, listener: Listener) -> Ran:
+def run_arms(study: Study, listener: Listener, executor: Executor | None = None) -> Ran:
     """Run what is missing and say, by arm, why something was left out.
 
     Finished trials are not run again. When the user stops it, the rest stays missing. What is
-    asked beside the verdict comes after it.
+    asked beside the verdict comes after it. `executor`: where trials run; here, by default.
     """
-    runs = Runs(study, listener, reserved(study))
+    runs = Runs(study, listener.in_turn(), reserved(study), executor)
     try:
-        _probe(study, listener)
+        _probe(runs)
         _run(runs)
         if study.asked.tuning_study:
             runs.reserved = reserved(study, tuning=False)
@@ -37,22 +36,21 @@ def _run(runs: Runs) -> None:
     """Every arm's runs, and the race between them."""
     arms = [arm for arm in runs.study.resolved.arms if arm.state is None]
     raced = racing_arms(runs.study, arms)
-    for arm in arms:
-        if arm not in raced:
-            runs.whole(arm)
+    runs.every([arm for arm in arms if arm not in raced])
     if raced:
         race(runs, arms, raced)
 
 
-def _probe(study: Study, listener: Listener) -> None:
+def _probe(runs: Runs) -> None:
     """Profile the frozen features, where an arm reads them anyway; no arm is billed for it."""
+    study, listener = runs.study, runs.listener
     reader = reads_pretrained([a.strategy for a in study.resolved.arms if a.state is None])
     known = read_probe_record(study.folder, study.setting.protocol)
     if reader is None or known is not None:
         return
     if listener.stop_requested():
         raise StoppedError
-    if is_spent(study, seconds_spent(study, read_trials(study.folder))):
+    if is_spent(study, seconds_spent(study, runs.tally.seconds)):
         return
     listener.on_stage("probing the frozen features")
     assert isinstance(study.setting, ClassificationSetting)  # nothing else has codes

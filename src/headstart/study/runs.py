@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
+from typing import Literal
 
-from headstart.execution import Trial, run, trial_folder
+from headstart.execution import Executor, Local, Trial, planned_flops, trial_folder
+from headstart.execution.executor import Allowance, Job, UnfinishedError, Watch
 from headstart.execution.trial import recipe
-from headstart.records import TrialRecord, read_curve, read_trial, read_trials, write_trial
+from headstart.execution.trials import ended_record
+from headstart.records import TrialRecord, read_curve, read_trial, write_trial
 from headstart.records_probe import read_probe_record
 from headstart.strategies import Strategy, defaults
 from headstart.strategies.defaults import DEFAULT_FACTOR
@@ -16,7 +20,8 @@ from headstart.strategies.table import ARM, TRIAL
 from headstart.study.listener import Listener
 from headstart.study.plan import Study, sweep_trials
 from headstart.study.question import ArmPlan
-from headstart.training import Hooks, PausedError, StoppedError, checkpoint
+from headstart.study.tally import Tally
+from headstart.training import PausedError, StoppedError, checkpoint
 from headstart.verdict.racing import RUNGS
 
 MOST_SCOUTED = 0.4  # of a run: where its first evaluation comes later, it has no scout
@@ -37,20 +42,50 @@ class Runs:
     """The runs of a study: each arm's sweep, then its trials.
 
     `reserved` seconds of the budget are kept for what comes after them: no run is extended into
-    those.
+    those. `executor` runs the trials; where several run at once, several threads are in here.
     """
 
-    def __init__(self, study: Study, listener: Listener, reserved: float = 0.0) -> None:
+    def __init__(
+        self,
+        study: Study,
+        listener: Listener,
+        reserved: float = 0.0,
+        executor: Executor | None = None,
+        tally: Tally | None = None,
+    ) -> None:
         self.study, self.listener, self.reserved = study, listener, reserved
+        self.executor = executor or Local()
+        self.tally = tally or Tally(study.folder)
         self.ran = Ran()
         self._trained: dict[tuple[str, int], str] = {}  # strategy and seed: the finished trial
         self._factors: dict[str, float | None] = {}  # of the rate, by strategy
 
+    def beside(self, study: Study, listener: Listener, reserved: float) -> Runs:
+        """Runs of another part of the study, under the same budget."""
+        return Runs(study, listener, reserved, self.executor, self.tally)
+
+    def every(self, arms: Sequence[ArmPlan]) -> None:
+        """Everything that was planned for the arms, each after those that it begins with."""
+
+        def run(arm: ArmPlan) -> None:
+            self.whole(arm)
+
+        def before(arm: ArmPlan) -> list[ArmPlan]:
+            return [other for other in arms if other.strategy.name in arm.strategy.sources]
+
+        self.executor.each(run, arms, cost=self.cost, after=before)
+
     def whole(self, arm: ArmPlan) -> None:
         """Everything that was planned for an arm."""
-        for seed in arm.seeds:
-            if not self.to(arm, seed):
-                return
+        if self.trial(arm, arm.seeds[0]) is None:  # one sweep, before seeds part ways
+            return
+        ready = list(takewhile(lambda seed: self._untuned(arm, seed) is not None, arm.seeds))
+        self.executor.each(lambda seed: self.to(arm, seed), ready)
+
+    def cost(self, arm: ArmPlan) -> float:
+        """What an arm takes, beside others: in FLOPs, which are the same on every machine."""
+        trial = self.current(arm, arm.seeds[0]) or Trial(arm.strategy, arm.seeds[0], arm.unit)
+        return planned_flops(trial, self.study.setting) if arm.strategy.trains else 0.0
 
     def scout(self, arm: ArmPlan, seed: int) -> bool:
         """Run a first part of an arm at the default rate; False where it cannot begin.
@@ -154,47 +189,41 @@ class Runs:
 
     def _sweep(self, arm: ArmPlan, begun: Strategy) -> list[TrialRecord] | None:
         """The short runs that choose the rate; none where nothing has one."""
-        records = []
-        for trial in sweep_trials(arm, begun):
+
+        def run(trial: Trial) -> TrialRecord | Literal[False]:
             self.listener.on_arm(arm, f"rate x {trial.rate_factor:.2g}")
-            record = self.run_trial(arm, trial, len(arm.seeds))
-            if record is None:  # rule 3: no arm is tuned on fewer runs than another
-                return None
-            records.append(record)
-        return records
+            return self.run_trial(arm, trial, len(arm.seeds)) or False
+
+        records: list[TrialRecord] = self.executor.each(run, sweep_trials(arm, begun))
+        # Rule 3: no arm is tuned on fewer runs than another.
+        return records if all(records) else None
 
     def run_trial(
         self, arm: ArmPlan, trial: Trial, left: int, share: float = 1.0
     ) -> TrialRecord | None:
         """Run one trial, unless the budget is spent; `left` more of this arm's runs will follow."""
         study, listener = self.study, self.listener
-        key = trial.key(study.setting.protocol)
-        before = {r.key: r for r in read_trials(study.folder)}
-        finished = key in before and before[key].state in ("done", "failed")
-        spent = seconds_spent(study, [r for r in before.values() if r.key != key])
-        budget = study.asked.budget_seconds
-        if not finished and is_spent(study, spent):
-            why = f"the budget of {budget or 0:.0f} s was spent before it"
-            self.ran.notes[arm.strategy.name] = why
-            return None
-        mean = (arm.seconds or 0.0) / max(1, len(arm.seeds))
-
-        judging = study.resolved.costs.judging if study.resolved.costs else 0.0
-
-        def may_extend(seconds: float) -> bool:
-            later = left * mean + self.reserved + judging
-            return budget is None or spent + seconds * 1.2 + later < 0.95 * budget
-
-        hooks = Hooks(
-            on_point=listener.on_point,
-            on_step=listener.on_step,
-            may_extend=may_extend,
-            stop_requested=listener.stop_requested,
-            pauses=lambda step, planned: share < 1 and step >= share * planned,
-        )
-        if listener.stop_requested():
-            raise StoppedError
-        record = run(trial, study.setting, study.folder, hooks)
+        folder = trial_folder(study.folder, trial.key(study.setting.protocol))
+        of_an_arm = (arm.seconds or 0.0) / max(1, len(arm.seeds))
+        planned = of_an_arm * (trial.unit / arm.unit if arm.unit else 1.0)
+        with self.tally.running(folder, planned) as others:
+            spent = seconds_spent(study, others)
+            if is_spent(study, spent) and ended_record(folder) is None:
+                budget = study.asked.budget_seconds or 0.0
+                why = f"the budget of {budget:.0f} s was spent before it"
+                self.ran.notes[arm.strategy.name] = why
+                return None
+            judging = study.resolved.costs.judging if study.resolved.costs else 0.0
+            later = left * of_an_arm + self.reserved + judging
+            job = Job(trial, share, Allowance(study.asked.budget_seconds, spent, later))
+            if listener.stop_requested():
+                raise StoppedError
+            watch = Watch(listener.on_point, listener.on_step, listener.stop_requested)
+            try:
+                record = self.executor.run(job, study.setting, study.folder, watch)
+            except UnfinishedError as error:
+                self.ran.notes[arm.strategy.name] = str(error)
+                return None
         listener.on_record(record)
         return record
 
@@ -222,11 +251,15 @@ def best_factor(records: Sequence[TrialRecord], *, validated: bool = True) -> fl
     return min(finished)[1] if finished else min(defaults.SWEEP)
 
 
-def seconds_spent(study: Study, trials: Sequence[TrialRecord]) -> float:
-    """Wall-clock seconds of the plan, the probe profile and these trials."""
+def seconds_spent(study: Study, trials: float) -> float:
+    """Seconds of the plan, the probe profile and so many of trials.
+
+    They are those that it would have taken one after the other, wherever trials run: so the same
+    budget gives the same plan.
+    """
     probe = read_probe_record(study.folder, study.setting.protocol)
     profiled = 0.0 if probe is None else probe.wall_seconds
-    return study.resolved.planning_seconds + profiled + sum(r.wall_seconds for r in trials)
+    return study.resolved.planning_seconds + profiled + trials
 
 
 def is_spent(study: Study, seconds: float) -> bool:

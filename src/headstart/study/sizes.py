@@ -30,11 +30,16 @@ def size_studies(study: Study) -> list[tuple[SizePlan, Study]]:
 def run_sizes(runs: Runs, run_arms: Callable[[Runs], None]) -> None:
     """Run each subset's arms with `run_arms`, as those of the whole were run."""
     later = reserved(runs.study, tuning=False)
+    parts = []
     for plan, study in size_studies(runs.study):
         later -= _seconds(plan.arms)
-        inner = Runs(study, _telling(runs.listener, plan.images), later)
-        runs.ran.sizes[plan.images] = inner.ran
-        run_arms(inner)
+        parts.append(runs.beside(study, _telling(runs.listener, plan.images), later))
+        runs.ran.sizes[plan.images] = parts[-1].ran
+
+    def run(part: Runs) -> None:
+        run_arms(part)
+
+    runs.executor.each(run, parts, cost=lambda part: len(part.study.setting.training))
 
 
 def reserved(study: Study, *, tuning: bool = True) -> float:
@@ -72,7 +77,7 @@ def _on(study: Study, plan: SizePlan, images: Indices) -> Study:
             "arms": plan.arms,
             "sizes": [],
             # So that what was spent on the whole study's plan and profile is not forgotten.
-            "planning_seconds": seconds_spent(study, []),
+            "planning_seconds": seconds_spent(study, 0.0),
         }
     )
     subject = study.subject.on(images)

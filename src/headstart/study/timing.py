@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headstart.execution import Costs
-from headstart.records import TrialRecord, read_trials
+from headstart.records import TrialRecord, each_trial, in_order
 from headstart.records_probe import read_probe_record
 from headstart.study.plan import Study
 from headstart.study.question import ArmPlan
@@ -17,7 +17,9 @@ RUNS = ("sweep", "scout", "trial")  # what an arm's seconds are spent on
 def seconds_of_arms(study: Study) -> dict[str, Seconds]:
     """Of each arm, from its records and the steps that were timed for the plan."""
     resolved = study.resolved
-    own = [r for r in read_trials(study.folder) if r.protocol == resolved.protocol]
+    seeds = {arm.strategy.name: arm.seeds for arm in resolved.arms}
+    ran_here = (r for r in each_trial(study.folder) if r.protocol == resolved.protocol)
+    own = in_order(r for r in ran_here if r.seed in seeds.get(r.strategy, ()))
     heads = resolved.costs.heads([arm.strategy for arm in _kept(study)]) if resolved.costs else {}
     found = {}
     for arm in resolved.arms:

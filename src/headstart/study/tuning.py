@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from headstart.execution import Trial
 from headstart.strategies.defaults import DEFAULT_FACTOR
@@ -20,18 +21,31 @@ def run_tuning(runs: Runs, arms: Sequence[ArmPlan]) -> None:
     """
     finished = {arm.strategy.name: arm for arm in arms if _is_done(runs, arm)}
     reused = _factor(runs, finished[TUNED_ON]) if TUNED_ON in finished else None
-    apart = Runs(runs.study, runs.listener, runs.reserved)  # no arm's own notes are touched
+    apart = runs.beside(runs.study, runs.listener, runs.reserved)  # whose notes are no arm's own
+    jobs = list[_Extra]()
     for name, arm in finished.items():
         factors = {"reused": reused, "default": DEFAULT_FACTOR}
         wanted = {factors[way] for way in other_ways(arm.strategy)} - {_factor(runs, arm)}
         for factor in sorted(factor for factor in wanted if factor is not None):
             seeds = runs.ran.seeds.get(name, arm.seeds)
-            for seed in seeds:
-                own = runs.trial(arm, seed)
-                assert own is not None
-                runs.listener.on_arm(arm, f"tuning study, rate x {factor:.2g}, seed {seed}")
-                other = replace(own, rate_factor=factor, role="tuning")
-                apart.run_trial(arm, other, len(seeds) - seeds.index(seed) - 1)
+            jobs += [_Extra(arm, factor, seed, len(seeds) - n) for n, seed in enumerate(seeds, 1)]
+
+    def run(job: _Extra) -> None:
+        own = runs.trial(job.arm, job.seed)
+        assert own is not None
+        runs.listener.on_arm(job.arm, f"tuning study, rate x {job.factor:.2g}, seed {job.seed}")
+        apart.run_trial(job.arm, replace(own, rate_factor=job.factor, role="tuning"), job.left)
+
+    runs.executor.each(run, jobs, cost=lambda job: runs.cost(job.arm))
+
+
+class _Extra(NamedTuple):
+    """A run of an arm at another rate, after which `left` more of it follow."""
+
+    arm: ArmPlan
+    factor: float
+    seed: int
+    left: int
 
 
 def _factor(runs: Runs, arm: ArmPlan) -> float | None:

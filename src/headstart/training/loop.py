@@ -156,6 +156,7 @@ class _Run:
     def _save(self) -> None:
         self._tick()
         checkpoint.save(self.folder, self._state())
+        self.hooks.on_saved()
 
     def _tick(self) -> None:
         now = time.perf_counter()

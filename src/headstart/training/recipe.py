@@ -95,6 +95,7 @@ class Hooks:
     may_extend: Callable[[float], bool] = lambda seconds: True  # seconds this run has taken
     stop_requested: Callable[[], bool] = lambda: False
     pauses: Callable[[int, int], bool] = lambda step, planned: False  # asked at each evaluation
+    on_saved: Callable[[], None] = lambda: None  # after each checkpoint
 
 
 @dataclass
