@@ -9,8 +9,12 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
 
 from headstart.allocation import keep_freed_memory
+from headstart.errors import HeadstartError
+from headstart.training import Launched
 
 PACKAGES = (
     *("headstart", "torch", "torchvision", "timm", "lightning-fabric"),
@@ -19,10 +23,31 @@ PACKAGES = (
 
 
 def fabric() -> Fabric:
-    """One device: a GPU with bfloat16 where there is one, else the CPU in float32."""
+    """One device a process: a GPU with bfloat16 where there is one, else the CPU in float32.
+
+    Processes that torchrun started find each other here, at the first call; this returns when all
+    have. Raises HeadstartError where it started more of them than the machine has GPUs.
+    """
     keep_freed_memory()
-    gpu = torch.cuda.is_available()
-    fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if gpu else "32-true")
+    gpu, launched = torch.cuda.is_available(), Launched.read()
+    if gpu and launched.here > torch.cuda.device_count():
+        raise HeadstartError(
+            f"torchrun started {launched.here} processes on a machine with "
+            f"{torch.cuda.device_count()} GPUs. Say --nproc-per-node {torch.cuda.device_count()}."
+        )
+    accelerator = "auto"
+    strategy: str | Strategy = "auto"
+    if launched.count > 1:
+        accelerator = "cuda" if gpu else "cpu"
+        # Statistics are the same on every rank, and parts of a detector may go unused in a step.
+        strategy = DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy=strategy,
+        devices=launched.here,
+        num_nodes=launched.machines,
+        precision="bf16-mixed" if gpu else "32-true",
+    )
     fabric.launch()
     return fabric
 

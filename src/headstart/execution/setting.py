@@ -22,7 +22,7 @@ from headstart.strategies import Strategy, defaults
 from headstart.strategies.optimizing import ADAMW, Optimizer
 from headstart.strategies.schedule import Shape
 from headstart.strategies.table import TRIAL
-from headstart.training import Keeping, Recipe, Task
+from headstart.training import Keeping, Ranks, Recipe, Task
 
 CODE_VERSION = 3  # raised when a change of the code changes what a trial gives
 
@@ -47,6 +47,17 @@ class Setting(ABC):
     extension_limit: float  # x its planned steps that an extending arm may take
     fabric: Fabric
     folder: Path = Path()  # the study's, where weights lie that arms of it begin with
+    accumulate: int = 1  # parts that each process computes its share of a batch in
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train a trial together."""
+        return Ranks.of(self.fabric)
+
+    @property
+    @abstractmethod
+    def reference(self) -> Learner:
+        """The network with its pretrained weights; it stays as it is."""
 
     @property
     @abstractmethod

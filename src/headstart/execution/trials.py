@@ -16,13 +16,17 @@ from headstart.backbones import Chain, Learner
 from headstart.execution.classifying import ClassificationSetting, select
 from headstart.execution.machine import machine, versions
 from headstart.execution.setting import Setting, trial_folder
+from headstart.execution.sharing import synchronize
 from headstart.execution.trial import Trial, recipe
 from headstart.features import LinearHead
 from headstart.records import (
+    LEDGER_FIELDS,
     CurvePoint,
+    Ledger,
     Predictions,
     TrialRecord,
     append_point,
+    read_curve,
     read_trial,
     replacing,
     truncate_curve,
@@ -38,6 +42,7 @@ from headstart.training import (
     PausedError,
     Recipe,
     StoppedError,
+    UnfinishedError,
     checkpoint,
     train,
 )
@@ -48,37 +53,78 @@ __all__ = ["Trial", "run"]
 def run(trial: Trial, setting: Setting, study: Path, hooks: Hooks) -> TrialRecord:
     """The trial's record: read where it is finished, resumed where it was begun, else run.
 
+    Of several processes the first reads and writes; all return the same record.
+
     Raises StoppedError when the user asks to stop, or PausedError where `hooks.pauses` says so,
-    with the answers of the last evaluation on disk; a trial that fails is recorded as failed.
+    with the answers of the last evaluation on disk; UnfinishedError where processes that train it
+    together cannot go on. A trial that fails is recorded as failed.
     """
-    folder = trial_folder(study, trial.key(setting.protocol))
-    record = read_trial(folder)
-    if record is not None and record.state in ("done", "failed"):
-        checkpoint.remove(folder)  # a kill may have come between the record and this
-        return record
-    if record is None:
-        record = _new_record(trial, setting)
-    record = record.model_copy(update={"state": "running"})
-    write_trial(folder, record)
+    folder, ranks = trial_folder(study, trial.key(setting.protocol)), setting.ranks
+    known = ranks.told(lambda: read_trial(folder))
+    if known is not None and known.state in ("done", "failed"):
+        if ranks.writes:
+            checkpoint.remove(folder)  # a kill may have come between the record and this
+        return known
+    record = _begun(known or _new_record(trial, setting), setting)
     begun = time.perf_counter()
+
+    def keep(record: TrialRecord) -> None:
+        if ranks.writes:
+            write_trial(folder, record)
+
+    def left(ledger: Ledger) -> TrialRecord:
+        known = read_trial(folder) or record  # what was decided before the first step is in it
+        wall = known.wall_seconds + time.perf_counter() - begun
+        update = {"state": "unfinished", "ledger": ledger, "wall_seconds": wall}
+        return known.model_copy(update=update)
+
+    keep(record)
     try:
-        if trial.strategy.trains:
-            record = _train(trial, setting, folder, record, hooks)
-        else:
-            record = _solve(trial, setting, folder, record)
+        with ranks.watching():
+            if trial.strategy.trains:
+                record = _train(trial, setting, folder, record, hooks)
+            else:
+                record = _solve(trial, setting, folder, record)
     except DivergedError as error:
         record = record.model_copy(update={"state": "failed", "note": str(error)})
     except StoppedError as stopped:
-        record = read_trial(folder) or record  # what was decided before the first step is in it
-        wall = record.wall_seconds + time.perf_counter() - begun
-        left = {"state": "unfinished", "ledger": stopped.ledger, "wall_seconds": wall}
-        write_trial(folder, record.model_copy(update=left))
+        keep(left(stopped.ledger))
         raise
+    except UnfinishedError as error:
+        keep(left(_kept_ledger(folder)))
+        raise UnfinishedError(f"{error} {_how_to_go_on(folder)}") from error
     wall = record.wall_seconds + time.perf_counter() - begun
     record = record.model_copy(update={"finished": _now(), "wall_seconds": wall})
-    write_trial(folder, record)
-    checkpoint.remove(folder)
+    keep(record)
+    if ranks.writes:
+        checkpoint.remove(folder)
     return record
+
+
+def _begun(record: TrialRecord, setting: Setting) -> TrialRecord:
+    """The record as the trial is begun or taken up, with how many processes run it, in turn."""
+    before, now = record.machine.get("processes", []), setting.ranks.count
+    processes = before if before[-1:] == [now] else [*before, now]
+    on = record.machine | {"processes": processes}
+    return record.model_copy(update={"state": "running", "machine": on})
+
+
+def _kept_ledger(folder: Path) -> Ledger:
+    """What had been spent when the state was last saved."""
+    points = read_curve(folder)
+    if not points:
+        return Ledger()
+    return Ledger(steps=points[-1].step, **points[-1].model_dump(include={*LEDGER_FIELDS}))
+
+
+def _how_to_go_on(folder: Path) -> str:
+    points, state = read_curve(folder), checkpoint.path(folder)
+    if not state.exists():
+        return "Nothing was saved yet; the same command begins anew."
+    return (
+        f"Step {points[-1].step if points else 0} is saved in {state}: the same command goes on "
+        "from there, with as many processes or others (torchrun --max-restarts 3 does so itself)."
+    )
 
 
 def _new_record(trial: Trial, setting: Setting) -> TrialRecord:
@@ -112,11 +158,12 @@ def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) ->
     scores = fit.head.probabilities(select(codes.validation, strategy.codes))
     predictions = Predictions(positions, setting.data.labels(positions), scores)
     loss, accuracy = measures(predictions)
-    truncate_curve(folder, -1)
     point = CurvePoint.of(start.spent, rate=0.0, train_loss=None, loss=loss, accuracy=accuracy)
-    append_point(folder, point)
-    write_predictions(folder, predictions)
-    _save_head(folder, fit.head)
+    if setting.ranks.writes:
+        truncate_curve(folder, -1)
+        append_point(folder, point)
+        write_predictions(folder, predictions)
+        _save_head(folder, fit.head)
     return record.model_copy(
         update={
             "state": "done",
@@ -131,24 +178,27 @@ def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) ->
 def _train(
     trial: Trial, setting: Setting, folder: Path, record: TrialRecord, hooks: Hooks
 ) -> TrialRecord:
-    start = setting.start(trial.strategy, trial.seed)
+    start, writes = setting.start(trial.strategy, trial.seed), setting.ranks.writes
+    synchronize(start.learner, setting, trial.strategy)
     plan, keeping = _kept(recipe(trial, setting), setting, folder, record, start.learner)
     chosen: dict[str, Any] = {"rate": plan.rates, "rate_factor": trial.rate_factor}
     if keeping is not None:
         # Written down before the first step: a resumed run keeps the same values as exactly.
         chosen["activations"] = asdict(keeping)
         record = record.model_copy(update={"chosen": chosen})
-        write_trial(folder, record)
+        if writes:
+            write_trial(folder, record)
     task = setting.task(plan, start.learner, keeping, folder)
     try:
         outcome = train(start.learner, task, plan, folder, setting.fabric, hooks)
     except PausedError:
-        task.write(folder)
+        if writes:
+            task.write(folder)
         raise
-    if trial.role != "sweep":
+    if writes and trial.role != "sweep":
         # A run ends with an evaluation, of the very weights that it leaves in the network.
         task.write(folder)
-    if trial.role == "trial":
+    if writes and trial.role == "trial":
         _save_network(folder, start.learner)
     return record.model_copy(
         update={
@@ -170,10 +220,13 @@ def _kept(
 ) -> tuple[Recipe, Keeping | None]:
     """The run's recipe, and what is kept below frozen stages, as decided before the first step.
 
-    None where the first stage learns.
+    None where the first stage learns. Several processes keep nothing: views go to another rank in
+    each pass.
     """
     decided = record.chosen.get("activations")
     keeping = Keeping(**decided) if decided else setting.keeping(plan, learner, folder)
+    if keeping is not None and setting.ranks.several:
+        keeping = replace(keeping, place="nowhere", half=False)
     if keeping is None or not keeping.kept:
         return plan, keeping
     return replace(plan, cut=keeping.cut), keeping
@@ -186,6 +239,14 @@ def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None) -> list[st
         notices.append(
             f"normalization learned from batches of {setting.batch}: prefer "
             f"{setting.better_than_small}"
+        )
+    if setting.accumulate > 1:
+        seen = "" if plan.freeze_batchnorm else " (BatchNorm that learns sees the parts)"
+        notices.append(f"shares of batches were computed in {setting.accumulate} parts{seen}")
+    if keeping is not None and setting.ranks.several:
+        notices.append(
+            f"the first {keeping.cut} stages never learn, and were computed anew at each step: "
+            "several processes do not keep what they give"
         )
     if keeping is not None and keeping.kept:
         rounded = ", rounded to half precision" if keeping.half else ""

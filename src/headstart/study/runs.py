@@ -97,6 +97,9 @@ class Runs:
         if untuned is None:
             return None
         name = arm.strategy.name
+        asked = self.study.asked
+        if asked.alone:
+            self._factors[name] = asked.rate_factor if arm.strategy.trains else None
         if name not in self._factors:
             records = self._sweep(arm, untuned.strategy)
             if records is None:
@@ -192,7 +195,7 @@ class Runs:
             stop_requested=listener.stop_requested,
             pauses=lambda step, planned: share < 1 and step >= share * planned,
         )
-        if listener.stop_requested():
+        if study.setting.ranks.any(listener.stop_requested()):
             raise StoppedError
         record = run(trial, study.setting, study.folder, hooks)
         listener.on_record(record)
