@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
+from inspect import signature
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
+from torch.nn.parallel import DistributedDataParallel
 
 from headstart.allocation import keep_freed_memory
 from headstart.errors import HeadstartError
 from headstart.training import Launched
+
+# The option by which buffers are not sent anew with each forward pass, as this PyTorch calls it.
+_NAMES = ("forward_sync_buffers", "broadcast_buffers")
+_BUFFERS = next(name for name in _NAMES if name in signature(DistributedDataParallel).parameters)
 
 PACKAGES = (
     *("headstart", "torch", "torchvision", "timm", "lightning-fabric"),
@@ -39,8 +45,9 @@ def fabric() -> Fabric:
     strategy: str | Strategy = "auto"
     if launched.count > 1:
         accelerator = "cuda" if gpu else "cpu"
-        # Statistics are the same on every rank, and parts of a detector may go unused in a step.
-        strategy = DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
+        # Statistics are the same on every rank, so none waits for them when it judges its share.
+        options: dict[str, Any] = {_BUFFERS: False}
+        strategy = DDPStrategy(**options)
     fabric = Fabric(
         accelerator=accelerator,
         strategy=strategy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,11 @@ from lightning_fabric import Fabric
 
 from headstart.backbones import Learner
 from headstart.records import CurvePoint, Ledger, append_point, read_curve, truncate_curve
-from headstart.seeds import seed_for
 from headstart.strategies import defaults
 from headstart.training import checkpoint
-from headstart.training.activations import above
 from headstart.training.averaging import Average, estimate_batchnorm, temporarily
-from headstart.training.groups import optimizer_for, set_rate
 from headstart.training.pace import Pace
-from headstart.training.ranks import Ranks, UnfinishedError
+from headstart.training.ranks import Ranks
 from headstart.training.recipe import (
     DivergedError,
     Hooks,
@@ -31,6 +28,7 @@ from headstart.training.recipe import (
     StoppedError,
     Task,
 )
+from headstart.training.updates import Updates
 
 
 def train(
@@ -73,17 +71,13 @@ class _Run:
         self.ledger = Ledger()
         self.events: list[str] = []
         self.rate_scale = 1.0
-        self.parts = recipe.accumulate  # more after running out of memory
         self.loss_sum, self.loss_count = torch.zeros((), device=fabric.device), 0
         self.points: list[CurvePoint] = []
         self.clock = time.perf_counter()
         self.average = Average(learner)
         learner.run_all(recipe.whole_from <= 0)
-        self.above = above(learner, recipe.cut)
-        self.model: Any  # that network as Fabric runs it
+        self.updates = Updates(learner, task, recipe, fabric, self._note)
         self._enter(0)
-        optimizer = optimizer_for(learner, recipe.table, recipe.optimizer)
-        self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.batches: Iterator[Any] | None = None  # from the present step on
 
     # -- where the run is -------------------------------------------------------------------
@@ -95,6 +89,9 @@ class _Run:
     def pauses(self) -> bool:
         """Whether the run is to stop for now."""
         return self.ranks.told(lambda: self.hooks.pauses(self.step, self.pace.planned))
+
+    def _note(self, event: str) -> None:
+        self.events.append(event)
 
     def _rows(self, phase: int) -> set[str]:
         return {row.stage for row in self.recipe.table if row.shares[phase] > 0}
@@ -133,12 +130,12 @@ class _Run:
     def _state(self, loss_sum: torch.Tensor) -> dict[str, Any]:
         return {
             "network": self.learner.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.updates.optimizer.state_dict(),
             "average": self.average.values,
             "step": self.step,
             "holds": self.pace.holds,
             "rate_scale": self.rate_scale,
-            "parts": self.parts,
+            "parts": self.updates.parts,
             "rising": self.pace.rising,
             "loss_sum": loss_sum,
             "loss_count": self.loss_count,
@@ -148,14 +145,14 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.updates.optimizer.load_state_dict(state["optimizer"])
         device = self.fabric.device
         self.average.values = {n: v.to(device) for n, v in state["average"].items()}
         self.step = state["step"]
         self.batches = None
         self.pace.restore(state["holds"], rising=state["rising"])
         self.rate_scale = state["rate_scale"]
-        self.parts = max(self.recipe.accumulate, state["parts"])
+        self.updates.parts = max(self.recipe.accumulate, state["parts"])
         self.loss_sum, self.loss_count = state["loss_sum"].to(device), state["loss_count"]
         self.ledger = Ledger(**state["ledger"])
         self.events = list(state["events"])
@@ -197,33 +194,14 @@ class _Run:
                 return
 
     def _enter(self, phase: int) -> None:
-        self.learner.learn(self._rows(phase), freeze_batchnorm=self.recipe.freeze_batchnorm)
+        self.updates.learn(self._rows(phase))
         self.average.follow()
-        # Anew for each phase: what ranks share the gradients of is what learns at this moment.
-        self.model = self.fabric.setup_module(self.above)
         self._phase_set = phase
 
     def _update(self, batch: Any, phase: int, within: int) -> None:
         recipe = self.recipe
-        self.learner.run_all(self.step >= recipe.whole_from)
-        set_rate(self.optimizer, self.pace.rate(phase, within) * self.rate_scale, phase)
-        while True:
-            # Dropout draws anew from the seed and the step: resuming changes nothing.
-            _seed(self.fabric.device, seed_for(recipe.seed, "dropout", self.step, *self.ranks.mark))
-            self.optimizer.zero_grad(set_to_none=True)
-            try:
-                loss = self._accumulate(batch)
-                break
-            except RuntimeError as error:
-                self._halve(error)
-        if recipe.optimizer.clip is not None:
-            self.fabric.clip_gradients(
-                self.model,
-                self.optimizer,
-                max_norm=recipe.optimizer.clip,
-                error_if_nonfinite=False,
-            )
-        self.optimizer.step()
+        rate = self.pace.rate(phase, within) * self.rate_scale
+        loss = self.updates.take(batch, self.step, rate, phase)
         self.average.update(recipe.memory(self.step, self.pace.planned))
         self.loss_sum += loss
         self.loss_count += 1
@@ -232,41 +210,6 @@ class _Run:
         self.ledger.pixels += recipe.computed(self.step) * recipe.pixels_per_image
         self.ledger.flops += recipe.step_flops(phase, self.step)
         self.step += 1
-
-    def _accumulate(self, batch: Any) -> torch.Tensor:
-        total = torch.zeros((), device=self.fabric.device)
-        parts = self.task.split(batch, self.parts)
-        for number, (part, share) in enumerate(parts, start=1):
-            with self._alone(number < len(parts)):
-                loss = self.task.loss(self.model, part) * share
-                self.fabric.backward(loss)
-            total += loss.detach()
-        return total
-
-    def _alone(self, alone: bool) -> AbstractContextManager[None]:
-        """Gradients go between ranks once a step, with those of a batch's last part."""
-        if not (alone and self.ranks.several):
-            return nullcontext()
-        return self.fabric.no_backward_sync(self.model)
-
-    def _halve(self, error: RuntimeError) -> None:
-        """Cut batches in twice as many parts after running out of memory, or pass the error on."""
-        if not _is_out_of_memory(error) or self.parts * 2 > self.recipe.batch:
-            raise error
-        if self.ranks.several:
-            # The others are waiting for this one's gradients: no rank can cut its share alone.
-            raise UnfinishedError(
-                f"Rank {self.ranks.own} of {self.ranks.count} ran out of memory at step "
-                f"{self.step}. Say --accumulate {self.parts * 2}, so that each share of a batch is "
-                "computed in more parts."
-            ) from error
-        self.parts *= 2
-        self.events.append(
-            f"step {self.step}: out of memory; each batch of {self.recipe.batch} is now "
-            f"accumulated from {self.parts} parts (BatchNorm sees the parts)"
-        )
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def _loss_is_finite(self) -> bool:
         return bool(torch.isfinite(self.ranks.mean(self.loss_sum)))
@@ -298,9 +241,9 @@ class _Run:
         """
         with nullcontext() if self.finished else temporarily(self.learner):
             self.average.copy_to_network()
-            estimate_batchnorm(self.above, self.task.statistics())
+            estimate_batchnorm(self.updates.above, self.task.statistics())
             self.learner.eval()
-            loss, accuracy = self.task.evaluate(self.model)
+            loss, accuracy = self.task.evaluate(self.updates.model)
         if not math.isfinite(loss):
             return False
         phase, within = self.pace.place(self.step)
@@ -335,16 +278,3 @@ class _Run:
         self.events.append(
             f"{why} at step {self.step}: {self.pace.total} steps instead of {self.pace.planned}"
         )
-
-
-def _seed(device: torch.device, seed: int) -> None:
-    """Seed the device's generator alone; `torch.manual_seed` notes every call for later GPUs."""
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
