@@ -185,3 +185,9 @@ def test_batchnorm_over_two_shards_is_that_over_the_batch() -> None:
     torch.testing.assert_close(halves.grad, whole.grad)
     alone = torch.cat([nn.BatchNorm2d(3, affine=False).double()(x) for x in images.split([5, 3])])
     assert not torch.allclose(alone, expected, atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: PyTorch's own runs on none")
+def test_pytorch_s_synchronized_batchnorm_is_that_over_the_batch() -> None:
+    torchrun(Path(__file__).with_name("sync_at_work.py"))
