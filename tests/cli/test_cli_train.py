@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_several_processes_train_and_do_nothing_else(
     class Pair:
         world_size, global_rank = 2, 0
 
-    monkeypatch.setattr(sys.modules["headstart.study.conduct"], "fabric", Pair)
+    monkeypatch.setattr(import_module("headstart.study.conduct"), "fabric", Pair)
     with pytest.raises(HeadstartError, match="Say headstart train"):
         headstart.compare("digits", out=tmp_path / "out", steps=2)
     assert not (tmp_path / "out").exists()

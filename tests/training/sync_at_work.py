@@ -1,4 +1,4 @@
-"""PyTorch's synchronized BatchNorm on two ranks, which may share one GPU: see test_training_ranks."""
+"""PyTorch's synchronized BatchNorm on two ranks, which may share a GPU: see test_training_ranks."""
 
 from __future__ import annotations
 

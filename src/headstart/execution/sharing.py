@@ -10,6 +10,7 @@ from headstart.backbones import Learner, batchnorm_to_syncbatchnorm
 from headstart.errors import HeadstartError
 from headstart.execution.setting import Setting
 from headstart.strategies import Row, Strategy, resolve
+from headstart.training import Ranks
 
 
 def require_shares(setting: Setting, strategies: Sequence[Strategy]) -> None:
@@ -54,8 +55,7 @@ def batchnorm_learns(learner: Learner, table: Sequence[Row], strategy: Strategy)
     return any(id(norm.weight) in learning for norm in norms)
 
 
-def synchronize(learner: Learner, setting: Setting, strategy: Strategy) -> None:
-    """Let BatchNorm that learns take its batch over all processes; one process stays as it is."""
-    table = resolve(strategy, setting.stages)
-    if setting.ranks.several and batchnorm_learns(learner, table, strategy):
+def synchronize(learner: Learner, ranks: Ranks) -> None:
+    """Let BatchNorm take its batch over all processes; one process stays as it is."""
+    if ranks.several:
         batchnorm_to_syncbatchnorm(learner.network)

@@ -16,7 +16,7 @@ from headstart.backbones import Chain, Learner
 from headstart.execution.classifying import ClassificationSetting, select
 from headstart.execution.machine import machine, versions
 from headstart.execution.setting import Setting, trial_folder
-from headstart.execution.sharing import synchronize
+from headstart.execution.sharing import batchnorm_learns, synchronize
 from headstart.execution.trial import Trial, recipe
 from headstart.features import LinearHead
 from headstart.records import (
@@ -180,8 +180,10 @@ def _train(
     trial: Trial, setting: Setting, folder: Path, record: TrialRecord, hooks: Hooks
 ) -> TrialRecord:
     start, writes = setting.start(trial.strategy, trial.seed), setting.ranks.writes
-    synchronize(start.learner, setting, trial.strategy)
     plan, keeping = _kept(recipe(trial, setting), setting, folder, record, start.learner)
+    live = batchnorm_learns(start.learner, plan.table, trial.strategy)
+    if live:
+        synchronize(start.learner, setting.ranks)
     chosen: dict[str, Any] = {"rate": plan.rates, "rate_factor": trial.rate_factor}
     if keeping is not None:
         # Written down before the first step: a resumed run keeps the same values as exactly.
@@ -210,7 +212,7 @@ def _train(
             "train_loss": outcome.train_loss,
             "planned_steps": outcome.planned_steps,
             "still_rising": outcome.still_rising,
-            "events": [*_notices(setting, plan, keeping), *outcome.events],
+            "events": [*_notices(setting, plan, keeping, live=live), *outcome.events],
             "chosen": chosen | start.chosen,
         }
     )
@@ -233,7 +235,7 @@ def _kept(
     return replace(plan, cut=keeping.cut), keeping
 
 
-def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None) -> list[str]:
+def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None, *, live: bool) -> list[str]:
     """What a reader must know about normalization at small batches (rule 7), and what was kept."""
     notices = []
     if not plan.freeze_batchnorm and setting.better_than_small is not None:
@@ -242,7 +244,7 @@ def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None) -> list[st
             f"{setting.better_than_small}"
         )
     if setting.accumulate > 1:
-        seen = "" if plan.freeze_batchnorm else " (BatchNorm that learns sees the parts)"
+        seen = " (BatchNorm sees the parts)" if live else ""
         notices.append(f"shares of batches were computed in {setting.accumulate} parts{seen}")
     if keeping is not None and setting.ranks.several:
         notices.append(
