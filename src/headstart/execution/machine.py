@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from headstart.allocation import keep_freed_memory
 from headstart.errors import HeadstartError
-from headstart.training import Launched
+from headstart.training import Launched, Ranks
 
 # The option by which buffers are not sent anew with each forward pass, as this PyTorch calls it.
 _NAMES = ("forward_sync_buffers", "broadcast_buffers")
@@ -55,7 +55,9 @@ def fabric() -> Fabric:
         num_nodes=launched.machines,
         precision="bf16-mixed" if gpu else "32-true",
     )
-    fabric.launch()
+    with Ranks(launched.count, launched.rank).watching():
+        launched.join()
+        fabric.launch()
     return fabric
 
 

@@ -123,7 +123,7 @@ def _how_to_go_on(folder: Path) -> str:
         return "Nothing was saved yet; the same command begins anew."
     return (
         f"Step {points[-1].step if points else 0} is saved in {state}: the same command goes on "
-        "from there, on as many processes or others; torchrun --standalone --max-restarts 3 does "
+        "from there, on as many processes or others; torchrun --max-restarts 3 does "
         "so by itself."
     )
 

@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from headstart.errors import HeadstartError
 
@@ -51,6 +53,25 @@ class Launched:
     def count(self) -> int:
         """All processes."""
         return self.here * self.machines
+
+    def join(self) -> None:
+        """Let the processes of one machine find each other, anew after each restart.
+
+        torchrun's store still holds the addresses of those that are gone, and a rank that reads
+        them waits for the dead (pytorch issue 135712). Several machines are left to Fabric: their
+        counts of restarts may differ.
+        """
+        if self.count == 1 or self.machines > 1 or dist.is_initialized():
+            return
+        store, rank, count = next(rendezvous("env://"))
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        fresh = PrefixStore(f"restart-{restart}", store)
+        device = None
+        if torch.cuda.is_available():
+            device = torch.device("cuda", rank)
+            torch.cuda.set_device(device)
+        backend = "gloo" if device is None else "nccl"
+        dist.init_process_group(backend, store=fresh, rank=rank, world_size=count, device_id=device)
 
 
 @dataclass(frozen=True)
