@@ -10,7 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import compare, fine_tune, inspect, load, probe, train_from_scratch, verify
+    from headstart.api import (
+        compare,
+        fine_tune,
+        inspect,
+        load,
+        probe,
+        train,
+        train_from_scratch,
+        verify,
+    )
     from headstart.study import Result
 
 __version__ = "0.1.0"
@@ -21,6 +30,7 @@ __all__ = [
     "inspect",
     "load",
     "probe",
+    "train",
     "train_from_scratch",
     "verify",
 ]

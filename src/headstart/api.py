@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headstart.errors import HeadstartError
 from headstart.models import DetectorModel, Model
 from headstart.models import load as load_model
 from headstart.strategies import SOLVED
@@ -164,6 +165,78 @@ def train_from_scratch(data: Data, *, out: str | Path | None = None, **options: 
     """Train from random weights, for as long as the curve rises. See `compare`."""
     out = out or default_out(data, "scratch")
     return compare(data, strategies=["scratch"], out=out, **options)
+
+
+def train(
+    data: Data,
+    *,
+    strategy: str,
+    task: str | None = None,
+    backbone: str = "efficientnet_lite0",
+    weights: str | Path = "pretrained",
+    steps: int | None = None,
+    rate_factor: float = 1.0,
+    image_size: int | None = None,
+    batch_size: int | None = None,
+    accumulate: int = 1,
+    schedule: str = "trapezoid",
+    detector: str | None = None,
+    normalization: str | None = None,
+    cascade: bool = False,
+    allow_small_batches: bool = False,
+    seed: int = 0,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+) -> Result:
+    """Train one strategy alone, once: by one process, or by all that torchrun started.
+
+    Its rate is not tuned, nothing is timed or compared, and the study's folder is what `compare`
+    would leave of this arm. Several processes train it together, data parallel: each takes its
+    share of every batch, and the rate goes by the whole batch, so a trial begun on N goes on
+    on M. BatchNorm that learns is synchronized on GPUs, and refused on several CPUs. The first
+    process reads and writes `out`; on each machine the data must lie at the same place.
+
+    Args:
+        data: see `compare`, as for all arguments that are not named here.
+        strategy: a name (see `compare`), or a YAML file of your own.
+        steps: fine-tuning steps; scratch takes at least 3 x as many. By default about as many as
+            fine-tuning needs for so many images.
+        rate_factor: times the default learning rate.
+        batch_size: images a step, of all processes together.
+        accumulate: parts that each process computes its share of a batch in, one by one, for
+            less memory. It may be another one when the same call goes on.
+
+    Returns:
+        The `Result`, on every process.
+
+    Raises:
+        HeadstartError: for bad input, before anything is written.
+        UnfinishedError: a `HeadstartError` where another process has ended, or memory has; what
+            was last saved is kept, and the same call goes on from it.
+    """
+    if accumulate < 1:
+        raise HeadstartError(f"--accumulate {accumulate} is no number of parts; say 1 or more.")
+    asked = question_from(
+        data=str(data),
+        task=task,
+        backbone=backbone,
+        weights=str(weights),
+        strategies=[strategy],
+        steps=steps,
+        seeds=1,
+        rate_factor=rate_factor,
+        image_size=image_size,
+        batch_size=batch_size,
+        schedule=schedule,
+        race=False,
+        detector=detector,
+        normalization=normalization,
+        cascade=cascade,
+        allow_small_batches=allow_small_batches,
+        seed=seed,
+    )
+    folder = default_out(data, Path(strategy).stem) if out is None else Path(out)
+    return conduct(asked, folder, listener, accumulate=accumulate)
 
 
 def inspect(

@@ -14,7 +14,8 @@ from small_study import Ended, Finished
 
 from headstart.errors import HeadstartError
 from headstart.execution import Local, Trial, trial_folder, trials
-from headstart.execution.executor import Job, UnfinishedError
+from headstart.execution.executor import Job
+from headstart.execution.places import RefusedError
 from headstart.execution.worker import Parcel, Task, work
 from headstart.records import TrialRecord, read_trial, write_trial
 from headstart.study.judge import judge
@@ -103,9 +104,7 @@ class _Refused(Local):
 
     def run(self, job: Job, *rest: Any) -> TrialRecord:
         if job.trial.strategy.name == "fine-tune":
-            raise UnfinishedError(
-                "storage refused it, s3://bucket: 503; the same command continues"
-            )
+            raise RefusedError("storage refused it, s3://bucket: 503; the same command continues")
         return super().run(job, *rest)
 
 

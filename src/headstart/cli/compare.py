@@ -73,7 +73,7 @@ def demo(
     options = DEMOS.get(task, DEMOS["masks"])
     name = "headstart-demo" if task == Task.classes else f"headstart-demo-{task}"
     chosen = {**options, "task": str(task), "out": out or Path(name)}
-    _ask("compare", chosen.pop("data"), chosen, as_json)
+    ask("compare", chosen.pop("data"), chosen, as_json)
 
 
 @app.command()
@@ -134,7 +134,7 @@ def compare(
         "gpus_per_trial": gpus_per_trial,
         "records": records,
     }
-    _ask("compare", data, options, as_json)
+    ask("compare", data, options, as_json)
 
 
 @app.command()
@@ -155,42 +155,7 @@ def probe(
         "seed": seed,
         "out": out,
     }
-    _ask("probe", data, options, as_json)
-
-
-@app.command()
-def train(
-    data: Data,
-    strategy: Annotated[str, typer.Option(help="A strategy's name, or a YAML file.")],
-    backbone: Backbone = "efficientnet_lite0",
-    weights: Weights = "pretrained",
-    budget: Budget = None,
-    steps: Steps = None,
-    seeds: Seeds = 1,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    schedule: ScheduleOption = Schedule.trapezoid,
-    seed: Seed = 0,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """One strategy alone."""
-    from headstart.api import default_out
-
-    options = {
-        "backbone": backbone,
-        "weights": weights,
-        "strategies": [strategy],
-        "budget": budget,
-        "steps": steps,
-        "seeds": seeds,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "schedule": str(schedule),
-        "seed": seed,
-        "out": out or default_out(data, Path(strategy).stem),
-    }
-    _ask("compare", data, options, as_json)
+    ask("probe", data, options, as_json)
 
 
 @app.command()
@@ -204,25 +169,33 @@ def report(
 
     result = Result.read(folder)
     page.write(folder)
-    _show(result, as_json)
+    show(result, as_json)
 
 
-def _ask(
-    verb: Literal["compare", "probe"], data: str, options: dict[str, Any], as_json: bool
+def ask(
+    verb: Literal["compare", "probe", "train"], data: str, options: dict[str, Any], as_json: bool
 ) -> None:
+    """Call a public verb, show how it goes on, and print its result.
+
+    Of several processes the first alone speaks.
+    """
     from headstart import api
     from headstart.study.display import Display
+    from headstart.training import Launched
 
-    display = Display(Console(stderr=True))
+    speaks = Launched.read().rank == 0
+    display = Display(Console(stderr=True), quiet=not speaks)
     # Ray tells of workers that died on standard output, where --json has nothing but the answer.
     with display.watching(), redirect_stdout(sys.stderr):
         result = getattr(api, verb)(data, **options, listener=display.listener)
-    _show(result, as_json)
+    if speaks:
+        show(result, as_json)
     if display.stopped:
         raise typer.Exit(130)
 
 
-def _show(result: Any, as_json: bool) -> None:
+def show(result: Any, as_json: bool) -> None:
+    """Print a `Result`."""
     from headstart.report import terminal
 
     if as_json:

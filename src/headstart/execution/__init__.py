@@ -8,6 +8,7 @@ from headstart.execution.executor import Executor, Local
 from headstart.execution.machine import fabric, machine, versions
 from headstart.execution.probing import reads_pretrained, run_probe
 from headstart.execution.setting import Setting, digest_of, sha256_of, trial_folder
+from headstart.execution.sharing import require_shares
 from headstart.execution.trial import Trial, planned_flops
 from headstart.execution.trials import run
 
@@ -26,6 +27,7 @@ __all__ = [
     "measure_detection_costs",
     "planned_flops",
     "reads_pretrained",
+    "require_shares",
     "run",
     "run_probe",
     "sha256_of",

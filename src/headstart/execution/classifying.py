@@ -230,6 +230,7 @@ class ClassificationSetting(Setting):
             seed=seed,
             device=self.fabric.device,
             activations=activations,
+            ranks=self.ranks,
         )
 
     def _solve_with_live_statistics(self, strategy: Strategy, seed: int, chain: Chain) -> HeadFit:

@@ -15,7 +15,7 @@ import ray.exceptions
 
 from headstart.errors import HeadstartError
 from headstart.execution.aside import side_by_side
-from headstart.execution.executor import Executor, Job, UnfinishedError, Watch
+from headstart.execution.executor import Executor, Job, Watch
 from headstart.execution.places import WAITS, Place, RefusedError
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record, in_a_line, new_record
@@ -201,8 +201,8 @@ class _Sent:
         return ray.get(self.reference)
 
 
-def _unfinished(why: str) -> UnfinishedError:
-    return UnfinishedError(f"storage refused it, {why}; the same command continues")
+def _unfinished(why: str) -> RefusedError:
+    return RefusedError(f"storage refused it, {why}; the same command continues")
 
 
 def _connect(address: str | None) -> None:

@@ -201,5 +201,9 @@ class DetectionSetting(Setting):
     ) -> ObjectDetection:
         """See `Setting.task`."""
         return ObjectDetection(
-            self.data, batch=self.batch, seed=plan.seed, device=self.fabric.device
+            self.data,
+            batch=self.batch,
+            seed=plan.seed,
+            device=self.fabric.device,
+            ranks=self.ranks,
         )

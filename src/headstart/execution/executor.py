@@ -19,13 +19,6 @@ MARGIN = 1.2  # x the seconds that a run took so far: what an extension is taken
 MOST_OF_BUDGET = 0.95  # may be planned; the rest covers what is not foreseen
 
 
-class UnfinishedError(Exception):
-    """A trial could not go on, for no fault of its own; the same command continues it.
-
-    The message says why, and what to mend.
-    """
-
-
 @dataclass(frozen=True)
 class Allowance:
     """How far a run that still rises may be extended, in seconds of the study's budget."""
@@ -88,7 +81,7 @@ class Executor(ABC):
 
         Raises:
             StoppedError: `watch.stop_requested` answered yes; PausedError: see `Job.pauses`.
-            UnfinishedError: storage refused it, and it can go on later.
+            RefusedError: storage refused it, and it can go on later.
             HeadstartError: what would fail every trial alike.
         """
 

@@ -7,13 +7,23 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from inspect import signature
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
 from threadpoolctl import threadpool_limits
+from torch.nn.parallel import DistributedDataParallel
 
 from headstart.allocation import keep_freed_memory
+from headstart.errors import HeadstartError
+from headstart.training import Launched, Ranks
+
+# The option by which buffers are not sent anew with each forward pass, as this PyTorch calls it.
+_NAMES = ("forward_sync_buffers", "broadcast_buffers")
+_BUFFERS = next(name for name in _NAMES if name in signature(DistributedDataParallel).parameters)
 
 PACKAGES = (
     *("headstart", "torch", "torchvision", "timm", "lightning-fabric"),
@@ -22,11 +32,35 @@ PACKAGES = (
 
 
 def fabric() -> Fabric:
-    """One device: a GPU with bfloat16 where there is one, else the CPU in float32."""
+    """One device a process: a GPU with bfloat16 where there is one, else the CPU in float32.
+
+    Processes that torchrun started find each other here, at the first call; this returns when all
+    have. Raises HeadstartError where it started more of them than the machine has GPUs.
+    """
     keep_freed_memory()
-    gpu = torch.cuda.is_available()
-    fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if gpu else "32-true")
-    fabric.launch()
+    gpu, launched = torch.cuda.is_available(), Launched.read()
+    if gpu and launched.here > torch.cuda.device_count():
+        raise HeadstartError(
+            f"torchrun started {launched.here} processes on a machine with "
+            f"{torch.cuda.device_count()} GPUs. Say --nproc-per-node {torch.cuda.device_count()}."
+        )
+    accelerator = "auto"
+    strategy: str | Strategy = "auto"
+    if launched.count > 1:
+        accelerator = "cuda" if gpu else "cpu"
+        # Statistics are the same on every rank, so none waits for them when it judges its share.
+        options: dict[str, Any] = {_BUFFERS: False}
+        strategy = DDPStrategy(**options)
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy=strategy,
+        devices=launched.here,
+        num_nodes=launched.machines,
+        precision="bf16-mixed" if gpu else "32-true",
+    )
+    with Ranks(launched.count, launched.rank).watching():
+        launched.join()
+        fabric.launch()
     return fabric
 
 

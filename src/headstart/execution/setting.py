@@ -27,7 +27,7 @@ from headstart.strategies.schedule import Shape
 from headstart.strategies.table import TRIAL
 from headstart.tasks import Data
 from headstart.tasks.objects import ObjectData
-from headstart.training import Keeping, Recipe, Task
+from headstart.training import Keeping, Ranks, Recipe, Task
 
 CODE_VERSION = 3  # raised when a change of the code changes what a trial gives
 
@@ -53,6 +53,17 @@ class Setting(ABC):
     extension_limit: float  # x its planned steps that an extending arm may take
     fabric: Fabric
     folder: Path = Path()  # the study's, where weights lie that arms of it begin with
+    accumulate: int = 1  # parts that each process computes its share of a batch in
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train a trial together."""
+        return Ranks.of(self.fabric)
+
+    @property
+    @abstractmethod
+    def reference(self) -> Learner:
+        """The network with its pretrained weights; it stays as it is."""
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was made of, for another process: that computes the rest, on its own device."""

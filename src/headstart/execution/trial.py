@@ -62,6 +62,7 @@ def recipe(trial: Trial, setting: Setting) -> Recipe:
         flops=tuple(setting.flops),
         evaluate_every=every,
         images=len(setting.training),
+        accumulate=setting.accumulate,
         curve=not sweep,
         schedule=setting.shape,
         optimizer=setting.optimizer,

@@ -55,16 +55,21 @@ class Display:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Show progress, and let Ctrl-C stop after the step (twice: at once)."""
-        before = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._on_interrupt)
+        """Show progress, and let Ctrl-C stop after the step (twice: at once).
+
+        So does SIGTERM, which torchrun and whoever hands out machines send before they kill.
+        """
+        main = threading.current_thread() is threading.main_thread()
+        asking = (signal.SIGINT, signal.SIGTERM) if main else ()
+        before = {number: signal.getsignal(number) for number in asking}
+        for number in asking:
+            signal.signal(number, self._on_interrupt)
         try:
             with self._progress:
                 yield
         finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @property
     def stopped(self) -> bool:

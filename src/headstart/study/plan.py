@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headstart.data import Dataset, Splits
 from headstart.errors import HeadstartError
-from headstart.execution import Costs, Setting, Trial
+from headstart.execution import Costs, Setting, Trial, fabric, require_shares
 from headstart.execution.costs import TIMED_STEPS
 from headstart.strategies import Strategy, defaults, resolve
 from headstart.strategies.table import ARM
@@ -21,6 +21,7 @@ from headstart.study.question import ArmPlan, Question, Resolved, StudyFile, req
 from headstart.study.spending import Spending
 from headstart.study.subject import Subject
 from headstart.study.subsets import MINIMUM_UNIT, plan_subsets
+from headstart.training import Ranks
 
 MOST_SEEDS = 3  # where the user says nothing and the budget allows
 TIMING = 0.1  # of the budget, or of the steps without one, may be spent on timing steps
@@ -58,30 +59,29 @@ def prepare(
     folder: Path,
     listener: Listener | None = None,
     hold: Hold | None = None,
+    *,
+    accumulate: int = 1,
 ) -> Study:
     """Open the data and the backbone, and plan; or take up the plan that lies in `folder`.
 
-    The folder is in `hold` from when there is a study in it. Raises HeadstartError for bad input,
-    before anything is written.
+    The folder is in `hold` from when there is a study in it. Of several processes the first reads
+    and writes the plan. `accumulate`: parts that each computes its share of a batch in; it may
+    differ from one call to the next.
+
+    Raises HeadstartError for bad input, before anything is written.
     """
-    existing = StudyFile.read(folder)
-    if existing is not None:
-        require_same(asked, existing.asked, folder)
-        if hold is not None:
-            hold.take(folder)
-    elif folder.exists() and any(folder.iterdir()):
-        raise HeadstartError(
-            f"{folder} is not empty and holds no study. Choose another --out, or empty it."
-        )
+    ranks = Ranks.of(fabric())
+    existing = ranks.told(lambda: _existing(asked, folder, hold))
     begun = time.perf_counter()
     subject = open_subject(asked, folder)
+    subject.setting.accumulate = accumulate
     fingerprint = subject.dataset.fingerprint()
     if existing is not None and existing.resolved.fingerprint != fingerprint:
         raise HeadstartError(
             f"{asked.data} has changed since the study in {folder} was begun. "
             "Choose another --out for the data as they are now."
         )
-    subject.settle(existing.resolved.engine if existing else None)
+    _settle(subject, existing, ranks)
     if existing is not None:
         if existing.resolved.protocol != subject.setting.protocol:
             raise HeadstartError(
@@ -89,8 +89,10 @@ def prepare(
                 "weights or on another kind of device: its results and new ones would not compare. "
                 "Choose another --out."
             )
+        require_shares(subject.setting, [arm.strategy for arm in existing.resolved.arms])
         return Study(asked, existing.resolved, subject, folder)
     strategies, notes = _arms_asked(asked, subject)
+    require_shares(subject.setting, strategies)
     plan_subsets(asked, subject, [])  # what cannot be drawn is refused before anything is timed
     costs, not_timed = _costs(asked, subject, strategies, listener or Listener())
     arms, seeds = _plan(
@@ -110,6 +112,26 @@ def prepare(
         costs=costs,
         not_timed=not_timed,
     )
+    ranks.told(lambda: _begin(StudyFile(asked=asked, resolved=resolved, schema=1), folder, hold))
+    return Study(asked, resolved, subject, folder)
+
+
+def _existing(asked: Question, folder: Path, hold: Hold | None) -> StudyFile | None:
+    """The study of the same question in `folder`, which is empty where there is none."""
+    existing = StudyFile.read(folder)
+    if existing is not None:
+        require_same(asked, existing.asked, folder)
+        if hold is not None:
+            hold.take(folder)
+    elif folder.exists() and any(folder.iterdir()):
+        raise HeadstartError(
+            f"{folder} is not empty and holds no study. Choose another --out, or empty it."
+        )
+    return existing
+
+
+def _begin(file: StudyFile, folder: Path, hold: Hold | None) -> None:
+    """Write the study, unless another command was quicker."""
     folder.mkdir(parents=True, exist_ok=True)
     if hold is not None:
         hold.take(folder)
@@ -118,8 +140,19 @@ def prepare(
                 f"Another command has begun a study in {folder} meanwhile. Choose another --out, "
                 "or ask the same question again to continue it."
             )
-    StudyFile(asked=asked, resolved=resolved, schema=1).write(folder)
-    return Study(asked, resolved, subject, folder)
+    file.write(folder)
+
+
+def _settle(subject: Subject, existing: StudyFile | None, ranks: Ranks) -> None:
+    """Choose the engine, once for all processes: clocks have a part in it."""
+
+    def settled() -> str:
+        subject.settle(existing.resolved.engine if existing else None)
+        return subject.engine
+
+    engine = ranks.told(settled)
+    if not ranks.writes:
+        subject.settle(engine)
 
 
 def _arms_asked(asked: Question, subject: Subject) -> tuple[list[Strategy], dict[str, str]]:
@@ -152,6 +185,8 @@ def _costs(
         unit = asked.steps or defaults.steps(len(setting.training), setting.batch)
         if not any(s.trains for s in strategies):
             return None, "no arm takes steps"
+        if asked.alone:
+            return None, "one arm was trained, and none compared"
         if TIMING * unit < 1 + TIMED_STEPS:
             return None, f"timing steps would be a large part of a phase of {unit}"
     listener.on_stage("timing a few steps of each arm")

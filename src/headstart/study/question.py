@@ -47,6 +47,12 @@ class Question(BaseModel):
     cascade: bool = False  # of the detector's box heads
     allow_small_batches: bool = False  # BatchNorm that learns from fewer than 16 images
     tuning_study: bool = False  # train at other rates too than those that the sweeps choose
+    rate_factor: float | None = Field(None, gt=0)  # x the default rate, in place of a sweep
+
+    @property
+    def alone(self) -> bool:
+        """Whether one arm is trained at one rate: nothing is tuned, timed or compared."""
+        return self.rate_factor is not None
 
     @property
     def races(self) -> bool:

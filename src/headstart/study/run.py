@@ -46,7 +46,7 @@ def _probe(runs: Runs) -> None:
     study, listener = runs.study, runs.listener
     reader = reads_pretrained([a.strategy for a in study.resolved.arms if a.state is None])
     known = read_probe_record(study.folder, study.setting.protocol)
-    if reader is None or known is not None:
+    if study.asked.alone or reader is None or known is not None:
         return
     if listener.stop_requested():
         raise StoppedError

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from headstart.execution import Executor, Local, Trial, planned_flops, trial_folder
-from headstart.execution.executor import Allowance, Job, UnfinishedError, Watch
+from headstart.execution.executor import Allowance, Job, Watch
+from headstart.execution.places import RefusedError
 from headstart.execution.trial import recipe
 from headstart.execution.trials import ended_record
 from headstart.records import TrialRecord, read_curve, read_trial, write_trial
@@ -132,6 +133,9 @@ class Runs:
         if untuned is None:
             return None
         name = arm.strategy.name
+        asked = self.study.asked
+        if asked.alone:
+            self._factors[name] = asked.rate_factor if arm.strategy.trains else None
         if name not in self._factors:
             records = self._sweep(arm, untuned.strategy)
             if records is None:
@@ -216,12 +220,12 @@ class Runs:
             judging = study.resolved.costs.judging if study.resolved.costs else 0.0
             later = left * of_an_arm + self.reserved + judging
             job = Job(trial, share, Allowance(study.asked.budget_seconds, spent, later))
-            if listener.stop_requested():
+            if study.setting.ranks.any(listener.stop_requested()):
                 raise StoppedError
             watch = Watch(listener.on_point, listener.on_step, listener.stop_requested)
             try:
                 record = self.executor.run(job, study.setting, study.folder, watch)
-            except UnfinishedError as error:
+            except RefusedError as error:
                 self.ran.notes[arm.strategy.name] = str(error)
                 return None
         listener.on_record(record)

@@ -24,7 +24,7 @@ from headstart.data import (
 from headstart.records import Predictions, write_predictions
 from headstart.seeds import seed_for
 from headstart.tasks.views import draws
-from headstart.training import Activations
+from headstart.training import Activations, Ranks
 from headstart.training.batches import Batch, Order
 
 EVALUATION_BATCH = 64
@@ -62,7 +62,8 @@ class Classification:
     """One trial's view of the data; see `headstart.training.Task`.
 
     With `activations` the batches hold what the network gives at their cut, and `model` must be
-    the network from there on.
+    the network from there on. Of several `ranks` each sees its share of a batch, and judges its
+    share of the validation images; the answers of all come together on each.
     """
 
     def __init__(
@@ -74,9 +75,10 @@ class Classification:
         seed: int,
         device: torch.device,
         activations: Activations | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self._data, self._batch, self._seed, self._device = data, batch, seed, device
-        self._activations = activations
+        self._activations, self._ranks = activations, ranks or Ranks()
         self._preprocessing = chain.preprocessing
         self._augmentation = Augmentation(flip=data.dataset.mirror)
         self._order = Order(len(data.training), batch, seed)
@@ -87,15 +89,18 @@ class Classification:
 
     def batches(self, start: int) -> Iterator[ImageBatch]:
         """Augmented training batches from step `start` on; each depends on seed and step alone."""
-        order = self._order.since
         values = (
-            self._views(order(start))
+            self._views(self._shares(start))
             if self._activations is None
             else self._activations.training(start, self._views)
         )
-        for batch, value in zip(order(start), values, strict=False):
+        for batch, value in zip(self._shares(start), values, strict=False):
             positions = self._data.training[batch.rows]
             yield ImageBatch(value, self._labels(positions))
+
+    def _shares(self, start: int) -> Iterator[Batch]:
+        own = self._ranks.part(self._batch)
+        return (batch.part(own) for batch in self._order.since(start))
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> Tensor:
         """Mean cross-entropy."""
@@ -109,7 +114,11 @@ class Classification:
 
     def evaluate(self, model: nn.Module) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on the validation split."""
-        self.latest = self.predict(model, self._data.splits.validation)
+        positions = self._data.splits.validation
+        own = positions[self._ranks.part(len(positions))]
+        found = self._ranks.gathered(self.predict(model, own).scores if len(own) else None)
+        scores = np.concatenate([part for part in found if part is not None])
+        self.latest = Predictions(positions, self._data.labels(positions), scores)
         return measures(self.latest)
 
     def write(self, folder: Path) -> None:

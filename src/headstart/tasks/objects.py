@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from headstart.metrics import (
 )
 from headstart.records import ImageValues, write_image_values
 from headstart.seeds import seed_for
+from headstart.training import Ranks
 from headstart.training.batches import Batch, Order
 
 STATISTICS_IMAGES = 32  # that BatchNorm statistics are estimated from
@@ -95,11 +97,22 @@ class ObjectBatch:
 class ObjectDetection:
     """One trial's view of annotated images; see `headstart.training.Task`.
 
-    A detector has no loss in inference: 1 less its average precision takes its place.
+    A detector has no loss in inference: 1 less its average precision takes its place. Of several
+    `ranks` each sees its share of a batch, and judges its share of the validation images; what all
+    found comes together on each.
     """
 
-    def __init__(self, data: ObjectData, *, batch: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        data: ObjectData,
+        *,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks | None = None,
+    ) -> None:
         self._data, self._seed, self._device = data, seed, device
+        self._ranks = ranks or Ranks()
         self._order = Order(len(data.training), batch, seed)
         self._positions = data.splits.validation
         self._truth: Mapping[str, Any] = as_coco(data.dataset, self._positions)
@@ -110,8 +123,9 @@ class ObjectDetection:
 
     def batches(self, start: int) -> Iterator[ObjectBatch]:
         """Augmented training batches from step `start` on; each depends on seed and step alone."""
+        own = self._ranks.part(self._order.batch)
         for batch in self._order.since(start):
-            yield self._views(batch)
+            yield self._views(batch.part(own))
 
     def loss(self, model: nn.Module, batch: ObjectBatch) -> Tensor:
         """The sum of the detector's losses."""
@@ -131,7 +145,9 @@ class ObjectDetection:
 
     def evaluate(self, model: nn.Module) -> tuple[float, float]:
         """1 - AP and AP (COCO's, over all areas) on the validation images."""
-        self.latest = self._data.detect(model, self._positions, self._device)
+        own = self._positions[self._ranks.part(len(self._positions))]
+        found = self._ranks.gathered(self._data.detect(model, own, self._device))
+        self.latest = list(chain.from_iterable(found))
         precision = matched_precision(self._matches(self.latest)) or 0.0
         return 1 - precision, precision
 

@@ -4,6 +4,7 @@ from headstart.training import batches, checkpoint
 from headstart.training.activations import Activations, above, below
 from headstart.training.keeping import Keeping
 from headstart.training.loop import train
+from headstart.training.ranks import Launched, Ranks, UnfinishedError
 from headstart.training.recipe import (
     DivergedError,
     Hooks,
@@ -19,11 +20,14 @@ __all__ = [
     "DivergedError",
     "Hooks",
     "Keeping",
+    "Launched",
     "Outcome",
     "PausedError",
+    "Ranks",
     "Recipe",
     "StoppedError",
     "Task",
+    "UnfinishedError",
     "above",
     "batches",
     "below",

@@ -39,6 +39,10 @@ class Batch:
         """Whether its view is shown for the first time, [B]."""
         return self.passes < VIEWS
 
+    def part(self, which: slice) -> Batch:
+        """Some of its images."""
+        return Batch(self.rows[which], self.passes[which])
+
 
 @dataclass(frozen=True)
 class Order:

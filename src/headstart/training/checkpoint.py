@@ -11,18 +11,23 @@ import torch
 from headstart.records import replacing
 
 
+def path(folder: Path) -> Path:
+    """Where the state lies in the trial's folder."""
+    return folder / "checkpoint" / "state.pt"
+
+
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write ``checkpoint/state.pt`` in the trial's folder, atomically."""
-    with replacing(folder / "checkpoint" / "state.pt") as temporary:
+    with replacing(path(folder)) as temporary:
         torch.save(state, temporary)
 
 
 def load(folder: Path) -> dict[str, Any] | None:
     """The state in the trial's folder, or None where there is none."""
-    path = folder / "checkpoint" / "state.pt"
-    if not path.exists():
+    place = path(folder)
+    if not place.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(place, map_location="cpu", weights_only=True)
     return state
 
 

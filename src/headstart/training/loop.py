@@ -11,17 +11,14 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from headstart.backbones import Learner
 from headstart.records import CurvePoint, Ledger, append_point, read_curve, truncate_curve
-from headstart.seeds import seed_for
 from headstart.strategies import defaults
 from headstart.training import checkpoint
-from headstart.training.activations import above
 from headstart.training.averaging import Average, estimate_batchnorm, temporarily
-from headstart.training.groups import optimizer_for, set_rate
 from headstart.training.pace import Pace
+from headstart.training.ranks import Ranks
 from headstart.training.recipe import (
     DivergedError,
     Hooks,
@@ -31,6 +28,7 @@ from headstart.training.recipe import (
     StoppedError,
     Task,
 )
+from headstart.training.updates import Updates
 
 
 def train(
@@ -42,12 +40,13 @@ def train(
         StoppedError: `hooks.stop_requested` answered yes; the state is saved.
         PausedError: so did `hooks.pauses`, after an evaluation that was not the last.
         DivergedError: the loss was not finite twice.
+        UnfinishedError: several ranks train it, and one is gone or has run out of memory.
     """
     run = _Run(learner, task, recipe, folder, fabric, hooks)
     run.begin()
     while not run.finished:
         run.segment()
-        if not run.finished and hooks.pauses(run.step, run.pace.planned):
+        if not run.finished and run.pauses():
             raise PausedError(run.ledger)
     return run.end()
 
@@ -66,23 +65,19 @@ class _Run:
     ) -> None:
         self.learner, self.task, self.recipe = learner, task, recipe
         self.folder, self.fabric, self.hooks = folder, fabric, hooks
+        self.ranks = Ranks.of(fabric)
         self.pace = Pace(recipe)
         self.step = 0
         self.ledger = Ledger()
         self.events: list[str] = []
         self.rate_scale = 1.0
-        self.parts = 1  # a batch is cut in so many after running out of memory
         self.loss_sum, self.loss_count = torch.zeros((), device=fabric.device), 0
         self.points: list[CurvePoint] = []
         self.clock = time.perf_counter()
         self.average = Average(learner)
         learner.run_all(recipe.whole_from <= 0)
+        self.updates = Updates(learner, task, recipe, fabric, self._note)
         self._enter(0)
-        optimizer = optimizer_for(learner, recipe.table, recipe.optimizer)
-        self.above = above(learner, recipe.cut)
-        self.model: nn.Module
-        self.optimizer: Any
-        self.model, self.optimizer = fabric.setup(self.above, optimizer)
         self.batches: Iterator[Any] | None = None  # from the present step on
 
     # -- where the run is -------------------------------------------------------------------
@@ -91,6 +86,13 @@ class _Run:
     def finished(self) -> bool:
         return self.step >= self.pace.total
 
+    def pauses(self) -> bool:
+        """Whether the run is to stop for now."""
+        return self.ranks.told(lambda: self.hooks.pauses(self.step, self.pace.planned))
+
+    def _note(self, event: str) -> None:
+        self.events.append(event)
+
     def _rows(self, phase: int) -> set[str]:
         return {row.stage for row in self.recipe.table if row.shares[phase] > 0}
 
@@ -98,11 +100,12 @@ class _Run:
 
     def begin(self) -> None:
         """Resume from the checkpoint, or evaluate the weights as they begin."""
-        state = checkpoint.load(self.folder)
+        state = self._load()
         if state is not None:
             self._restore(state)
             return
-        truncate_curve(self.folder, -1)
+        if self.ranks.writes:
+            truncate_curve(self.folder, -1)
         if self.recipe.curve and not self.evaluate():
             raise DivergedError("the loss was not finite before the first step")
 
@@ -120,17 +123,21 @@ class _Run:
             events=self.events,
         )
 
-    def _state(self) -> dict[str, Any]:
+    def _load(self) -> dict[str, Any] | None:
+        """What was last saved; it holds nothing of ranks, so others may have saved it."""
+        return self.ranks.told(lambda: checkpoint.load(self.folder))
+
+    def _state(self, loss_sum: torch.Tensor) -> dict[str, Any]:
         return {
             "network": self.learner.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.updates.optimizer.state_dict(),
             "average": self.average.values,
             "step": self.step,
             "holds": self.pace.holds,
             "rate_scale": self.rate_scale,
-            "parts": self.parts,
+            "parts": self.updates.parts,
             "rising": self.pace.rising,
-            "loss_sum": self.loss_sum,
+            "loss_sum": loss_sum,
             "loss_count": self.loss_count,
             "ledger": self.ledger.model_dump(),
             "events": list(self.events),
@@ -138,25 +145,29 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.updates.optimizer.load_state_dict(state["optimizer"])
         device = self.fabric.device
         self.average.values = {n: v.to(device) for n, v in state["average"].items()}
         self.step = state["step"]
         self.batches = None
         self.pace.restore(state["holds"], rising=state["rising"])
-        self.rate_scale, self.parts = state["rate_scale"], state["parts"]
+        self.rate_scale = state["rate_scale"]
+        self.updates.parts = max(self.recipe.accumulate, state["parts"])
         self.loss_sum, self.loss_count = state["loss_sum"].to(device), state["loss_count"]
         self.ledger = Ledger(**state["ledger"])
         self.events = list(state["events"])
-        truncate_curve(self.folder, self.step)
-        self.points = read_curve(self.folder)
+        if self.ranks.writes:
+            truncate_curve(self.folder, self.step)
+        self.points = self.ranks.told(lambda: read_curve(self.folder))
         self.clock = time.perf_counter()
         self._enter(self.pace.place(self.step)[0])
 
     def _save(self) -> None:
         self._tick()
-        checkpoint.save(self.folder, self._state())
-        self.hooks.on_saved()
+        loss_sum = self.ranks.mean(self.loss_sum)
+        if self.ranks.writes:
+            checkpoint.save(self.folder, self._state(loss_sum))
+            self.hooks.on_saved()
 
     def _tick(self) -> None:
         now = time.perf_counter()
@@ -169,7 +180,7 @@ class _Run:
         """Take steps until the next evaluation is done, or the run restarts."""
         self.batches = self.batches or self.task.batches(self.step)
         for batch in self.batches:
-            if self.hooks.stop_requested():
+            if self.ranks.any(self.hooks.stop_requested()):
                 if self._loss_is_finite():  # else the last good state is the one to keep
                     self._save()
                 raise StoppedError(self.ledger)
@@ -184,31 +195,14 @@ class _Run:
                 return
 
     def _enter(self, phase: int) -> None:
-        self.learner.learn(self._rows(phase), freeze_batchnorm=self.recipe.freeze_batchnorm)
+        self.updates.learn(self._rows(phase))
         self.average.follow()
         self._phase_set = phase
 
     def _update(self, batch: Any, phase: int, within: int) -> None:
         recipe = self.recipe
-        self.learner.run_all(self.step >= recipe.whole_from)
-        set_rate(self.optimizer, self.pace.rate(phase, within) * self.rate_scale, phase)
-        while True:
-            # Dropout draws anew from the seed and the step: resuming changes nothing.
-            _seed(self.fabric.device, seed_for(recipe.seed, "dropout", self.step))
-            self.optimizer.zero_grad(set_to_none=True)
-            try:
-                loss = self._accumulate(batch)
-                break
-            except RuntimeError as error:
-                self._halve(error)
-        if recipe.optimizer.clip is not None:
-            self.fabric.clip_gradients(
-                self.model,
-                self.optimizer,
-                max_norm=recipe.optimizer.clip,
-                error_if_nonfinite=False,
-            )
-        self.optimizer.step()
+        rate = self.pace.rate(phase, within) * self.rate_scale
+        loss = self.updates.take(batch, self.step, rate, phase)
         self.average.update(recipe.memory(self.step, self.pace.planned))
         self.loss_sum += loss
         self.loss_count += 1
@@ -218,31 +212,11 @@ class _Run:
         self.ledger.flops += recipe.step_flops(phase, self.step)
         self.step += 1
 
-    def _accumulate(self, batch: Any) -> torch.Tensor:
-        total = torch.zeros((), device=self.fabric.device)
-        for part, share in self.task.split(batch, self.parts):
-            loss = self.task.loss(self.model, part) * share
-            self.fabric.backward(loss)
-            total += loss.detach()
-        return total
-
-    def _halve(self, error: RuntimeError) -> None:
-        """Cut batches in twice as many parts after running out of memory, or pass the error on."""
-        if not _is_out_of_memory(error) or self.parts * 2 > self.recipe.batch:
-            raise error
-        self.parts *= 2
-        self.events.append(
-            f"step {self.step}: out of memory; each batch of {self.recipe.batch} is now "
-            f"accumulated from {self.parts} parts (BatchNorm sees the parts)"
-        )
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
     def _loss_is_finite(self) -> bool:
-        return bool(torch.isfinite(self.loss_sum))
+        return bool(torch.isfinite(self.ranks.mean(self.loss_sum)))
 
     def _restart(self) -> None:
-        state = checkpoint.load(self.folder)
+        state = self._load()
         # At a lower rate, a run of the rate sweep would measure another rate than it says.
         if state is None or not self.recipe.curve:
             raise DivergedError(f"the loss was not finite before step {self.step}")
@@ -268,23 +242,24 @@ class _Run:
         """
         with nullcontext() if self.finished else temporarily(self.learner):
             self.average.copy_to_network()
-            estimate_batchnorm(self.above, self.task.statistics())
+            estimate_batchnorm(self.updates.above, self.task.statistics())
             self.learner.eval()
-            loss, accuracy = self.task.evaluate(self.model)
+            loss, accuracy = self.task.evaluate(self.updates.model)
         if not math.isfinite(loss):
             return False
         phase, within = self.pace.place(self.step)
-        count = max(1, self.loss_count)
+        learned = float(self.ranks.mean(self.loss_sum)) / max(1, self.loss_count)
         self._tick()
         point = CurvePoint.of(
             self.ledger,
             rate=self.pace.rate(phase, max(0, within - 1)) * self.rate_scale,
-            train_loss=float(self.loss_sum) / count if self.loss_count else None,
+            train_loss=learned if self.loss_count else None,
             loss=loss,
             accuracy=accuracy,
         )
         self.points.append(point)
-        append_point(self.folder, point)
+        if self.ranks.writes:
+            append_point(self.folder, point)
         self.hooks.on_point(point)
         self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
         if not self.finished:
@@ -294,7 +269,9 @@ class _Run:
 
     def _decide(self) -> None:
         why = self.pace.decide(
-            self.step, self.points, lambda: self.hooks.may_extend(self.ledger.seconds)
+            self.step,
+            self.points,
+            lambda: self.ranks.told(lambda: self.hooks.may_extend(self.ledger.seconds)),
         )
         if why is None:
             return
@@ -302,16 +279,3 @@ class _Run:
         self.events.append(
             f"{why} at step {self.step}: {self.pace.total} steps instead of {self.pace.planned}"
         )
-
-
-def _seed(device: torch.device, seed: int) -> None:
-    """Seed the device's generator alone; `torch.manual_seed` notes every call for later GPUs."""
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text

@@ -52,6 +52,7 @@ class Recipe:
     flops: tuple[float, ...]  # forward, one image, for each row of the table
     evaluate_every: int
     images: int  # that are learned from: a pass
+    accumulate: int = 1  # parts that each rank's share of a batch is computed in, one by one
     cut: int = 0  # stages below it never learn: what they give is kept, and they run once a view
     curve: bool = True  # False: measured at its end alone (a rate sweep)
     schedule: Shape = "trapezoid"
