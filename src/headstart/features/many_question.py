@@ -31,7 +31,7 @@ class ManyQuestion:
         return json.loads(json.dumps(asdict(self)))
 
 
-def asked(place: Place) -> dict[str, Any] | None:
+def asked_before(place: Place) -> dict[str, Any] | None:
     """What the place was asked for; None where nothing was."""
     try:
         found: dict[str, Any] = json.loads(place.read(MANIFEST))
@@ -45,7 +45,7 @@ def hold(place: Place, question: ManyQuestion) -> None:
 
     Raises HeadstartError that names what differs.
     """
-    before, now = asked(place), question.to_json()
+    before, now = asked_before(place), question.to_json()
     if before is None:
         place.write(MANIFEST, json.dumps(now, indent=1, ensure_ascii=False).encode())
         return

@@ -1,0 +1,151 @@
+"""Pieces of a source through Ray Data, to the files that keep their codes.
+
+Three steps, which run at the same time: tasks read a part's images, decode them and cut the part
+into pieces; workers (actors, which load the network once) compute a piece's codes; tasks write
+them to ``codes/PIECE.parquet``. Ray Data passes pieces on, holds readers back where workers are
+slower, and runs again what was lost with a process or a machine. A piece whose file is there is
+done; it appears whole or not at all.
+
+Ray Data's own readers of images are not used: they stop at a broken image or leave it out without
+its name, and decode in another way than training does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.data import Preprocessing
+from headstart.data.many import Listed, Place, needed, patient_pieces
+from headstart.data.many.parts import Decoded, Encoded, decode, part_of
+from headstart.features.cluster import Workers, told_to_the_user
+from headstart.features.many_coding import Coder, Order, reasons
+
+TASKS = 20_000  # reading tasks at most: Ray keeps notes of each
+BLOCK = 2**20  # bytes; Ray Data passes on a piece as soon as it is there
+SUFFIX = ".parquet"
+
+
+def run_pieces(
+    place: Place,
+    listed: Listed,
+    order: Order,
+    workers: Workers,
+    todo: npt.NDArray[np.int64],
+    begun: frozenset[str],
+) -> Iterator[dict[str, int]]:
+    """Run the three steps; one row a piece that was written."""
+    data = needed("ray.data")
+    context = data.DataContext.get_current()
+    before = context.target_max_block_size, context.enable_progress_bars
+    context.target_max_block_size, context.enable_progress_bars = BLOCK, False
+    preprocessing = order.question.about["preprocessing"]
+    try:
+        numbers = data.from_items(
+            [{"part": int(part)} for part in todo], override_num_blocks=min(len(todo), TASKS)
+        )
+        reading = {"place": place, "listed": listed, "begun": begun} | {
+            "preprocessing": preprocessing, "size": order.question.images_per_file,
+        }  # fmt: skip
+        decoded = numbers.map_batches(
+            read_part, batch_size=1, batch_format="pyarrow", fn_kwargs=reading, **workers.reading
+        )
+        coded = decoded.map_batches(
+            PieceCoder,
+            batch_size=1,
+            batch_format="pyarrow",
+            fn_constructor_args=[order],
+            compute=data.ActorPoolStrategy(size=workers.count),
+            **workers.computing,
+        )
+        written = coded.map_batches(
+            write_piece,
+            batch_size=1,
+            batch_format="pyarrow",
+            fn_kwargs={"place": place},
+            **workers.writing,
+        )
+        with told_to_the_user():
+            yield from written.iter_rows()
+    finally:
+        context.target_max_block_size, context.enable_progress_bars = before
+
+
+def read_part(
+    batch: Any,
+    *,
+    place: Place,
+    listed: Listed,
+    begun: frozenset[str],
+    preprocessing: dict[str, Any],
+    size: int,
+) -> Iterator[Any]:
+    """The pieces of a part that are not there yet, decoded: a table of one row each."""
+    how = Preprocessing.from_json(preprocessing)
+    for number in batch.column("part").to_pylist():
+        for piece in patient_pieces(part_of(listed, number, place), size, begun):
+            yield _packed(piece.name, decode(piece, how))
+
+
+def _packed(name: str, decoded: Decoded) -> Any:
+    """A piece as a table of one row, which Ray Data never splits."""
+    arrow = needed("pyarrow")
+    told = {
+        "name": name,
+        "images": [(image.id, image.label, image.split) for image in decoded.images],
+        "broken": decoded.broken,
+    }
+    return arrow.table(
+        {
+            "told": arrow.array([json.dumps(told)], arrow.large_string()),
+            "pixels": arrow.array([decoded.pixels.reshape(-1).data], arrow.large_binary()),
+        }
+    )
+
+
+def _unpacked(batch: Any, image_size: int) -> tuple[str, Decoded]:
+    told = json.loads(batch.column("told")[0].as_py())
+    pixels = np.frombuffer(batch.column("pixels")[0].as_buffer(), np.uint8)
+    images = [Encoded(key, label=label, split=split) for key, label, split in told["images"]]
+    shaped = pixels.reshape(len(images), 3, image_size, image_size)
+    broken = [(key, why) for key, why in told["broken"]]
+    # A copy: torch wants memory that may be written to, and Ray's store may not.
+    return told["name"], Decoded(images, shaped.copy(), broken)
+
+
+class PieceCoder:
+    """A worker's `Coder`, fed with tables."""
+
+    def __init__(self, order: Order) -> None:
+        self._coder = Coder(order)
+        self._size = int(order.question.about["image_size"])
+
+    def __call__(self, batch: Any) -> Any:
+        """A piece's pixels to its file's content."""
+        arrow = needed("pyarrow")
+        name, decoded = _unpacked(batch, self._size)
+        coded = self._coder(decoded)
+        return arrow.table(
+            {
+                "name": [name],
+                "images": [coded.images],
+                "broken": [len(coded.broken)],
+                "reasons": arrow.array([reasons(coded.broken)], arrow.large_binary()),
+                "codes": arrow.array([coded.parquet], arrow.large_binary()),
+            }
+        )
+
+
+def write_piece(batch: Any, *, place: Place) -> Any:
+    """Keep a piece: what is broken first, since the codes' file says that the piece is done."""
+    arrow = needed("pyarrow")
+    row = batch.to_pylist()[0]
+    if row["broken"]:
+        place.write(f"broken/{row['name']}.jsonl", row["reasons"])
+    place.write(f"codes/{row['name']}{SUFFIX}", row["codes"])
+    last = int(row["name"].endswith("-last"))
+    return arrow.table({"images": [row["images"]], "broken": [row["broken"]], "last": [last]})
