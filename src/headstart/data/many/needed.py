@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.errors import HeadstartError
 
-EXTRAS = {"ray": "ray", "fsspec": "ray", "pyarrow": "tables"}
+EXTRAS = {"ray": "headstart[ray]", "fsspec": "headstart[ray]", "pyarrow": "headstart[tables]"}
 
 
 def needed(module: str) -> Any:
@@ -21,5 +21,5 @@ def needed(module: str) -> Any:
     except ModuleNotFoundError as error:
         raise HeadstartError(
             f"This needs the package {error.name or package}, which is not installed: "
-            f"pip install headstart[{EXTRAS[package]}]."
+            f"pip install {EXTRAS.get(package, package)}."
         ) from error
