@@ -10,17 +10,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import compare, fine_tune, inspect, load, probe, train_from_scratch, verify
+    from headstart.api import (
+        compare,
+        extract,
+        fine_tune,
+        inspect,
+        load,
+        probe,
+        solve,
+        train_from_scratch,
+        verify,
+    )
     from headstart.study import Result
 
 __version__ = "0.1.0"
 __all__ = [
     "Result",
     "compare",
+    "extract",
     "fine_tune",
     "inspect",
     "load",
     "probe",
+    "solve",
     "train_from_scratch",
     "verify",
 ]

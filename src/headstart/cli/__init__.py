@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from headstart import __version__
-from headstart.cli import compare, features, inspect, models, reproduce, verify
+from headstart.cli import compare, features, inspect, many, models, reproduce, verify
 from headstart.cli.options import app
 from headstart.errors import HeadstartError
 
-__all__ = ["app", "compare", "features", "inspect", "main", "models", "reproduce", "verify"]
+__all__ = ["app", "compare", "features", "inspect", "main", "many", "models", "reproduce", "verify"]
 
 # Read by OpenMP when torch is imported, which is later. Threads that spin while they wait for each
 # other steal the cores from whoever they wait for: beside another busy process a step on two cores

@@ -36,6 +36,13 @@ class Task(StrEnum):
     keypoints = "keypoints"
 
 
+class On(StrEnum):
+    """Where work runs."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Detector(StrEnum):
     """Families of detectors."""
 
@@ -122,6 +129,13 @@ Strategies = Annotated[
     typer.Option(
         help="Names or YAML files, by commas; transplant: a sweep over cuts. Default: all."
     ),
+]
+
+
+OnOption = Annotated[On, typer.Option("--on", help="This machine, or a Ray cluster.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster; auto: the one that runs here. Default: one of its own."),
 ]
 
 

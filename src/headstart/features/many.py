@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -40,54 +41,75 @@ class ManyCodes:
 
 
 def extract_many(
-    source: str,
-    to: str,
+    data: str | Path,
+    to: str | Path,
     *,
     backbone: str = "efficientnet_lite0",
-    weights: str = "pretrained",
-    stages: list[str] | None = None,
-    poolings: list[str] | None = None,
+    weights: str | Path = "pretrained",
+    stages: Sequence[str] = (LAST,),
+    pooling: Sequence[str] = ("avg",),
     image_size: int | None = None,
     engine: str = "auto",
     images_per_file: int = IMAGES_PER_FILE,
     image_column: str | None = None,
     label_column: str | None = None,
-    workers: Workers | None = None,
+    workers: int | None = None,
+    gpus_per_worker: float | None = None,
+    threads_per_worker: int = 1,
     address: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ManyCodes:
-    """Write the codes of every image of `source` to the folder `to`, on Ray.
+    """Write the codes of every image to Parquet files, on Ray; no data set is held in memory.
 
-    `source` and `to` are paths or what fsspec understands (``s3://bucket/folder``). See
-    `headstart.data.many.list_source` for what a source may be, `features.writing.write_codes` for
-    the columns, and `code_names` for `stages` (default: ``last``; ``["all"]``) and `poolings`. The
-    same call again goes on where it was stopped. `progress` is told the parts that are done, and
-    of how many.
+    The same call with the same `to` goes on where it was stopped: no image is done twice, none is
+    left out. Images that cannot be read are named in ``broken/``, with the reason. See
+    docs/many-images.md.
 
-    Raises HeadstartError for bad input, for another question than the place was asked before, and
-    where a store refuses for more than two minutes.
+    Args:
+        data: a folder of images, of WebDataset shards or of Parquet files, or one such file; a
+            path, or an address such as ``s3://bucket/folder``.
+        to: a folder, or such an address.
+        backbone: ``efficientnet_lite0``, ``timm/NAME`` or ``torchvision/NAME``.
+        weights: the published weights, or a file that every machine can read.
+        stages: whose codes; ``["all"]``; ``last`` is what the classifier reads.
+        pooling: of ``avg``, ``max`` and ``cls``.
+        image_size: pixels; by default the network's own.
+        engine: ``"torch"``, ``"openvino"``, ``"half"`` (on GPUs), or ``"auto"``.
+        images_per_file: of codes; a worker holds the pixels of as many.
+        image_column: of Parquet files; by default one that is called so.
+        label_column: of Parquet files; by default one that is called so.
+        workers: how many networks compute; by default one for each GPU, or for each core.
+        gpus_per_worker: may be a fraction.
+        threads_per_worker: of the CPU.
+        address: of the Ray cluster; ``"auto"`` for the one that runs on this machine. By default
+            the process's connection, or a cluster of its own that ends with the call.
+        progress: told how many parts are done, and of how many.
+
+    Returns:
+        `ManyCodes`: ``.images``, ``.broken``, ``.place``.
+
+    Raises:
+        HeadstartError: for bad input; for another question than `to` was asked before; where Ray
+            is not installed; where a store refuses for more than two minutes.
     """
     if images_per_file < 1:
         raise HeadstartError(f"--images-per-file {images_per_file}: give 1 or more.")
-    asked = workers or Workers()
-    place = Place.of(to)
+    place = Place.of(str(to))
     before = asked_before(place)
     if engine == "auto" and before is not None:
         engine = str(before["engine"])  # timed again it might be another one
     with Cluster.reached(address) as cluster:
-        asked = asked.on(cluster)
-        order = _order(
-            _Asked(source, backbone, weights, stages or ["last"], poolings or ["avg"], image_size),
-            engine, asked, images_per_file, image_column, label_column,
-        )  # fmt: skip
-        hold(place, order.question)
+        each = Workers(workers, gpus_per_worker, threads_per_worker).on(cluster)
+        asked = _Asked(str(data), backbone, str(weights), stages, pooling, image_size)
+        question = _question(asked, engine, each, images_per_file, (image_column, label_column))
+        hold(place, question)
         listed = list_source(
-            source, place, images_per_file, image_column=image_column, label_column=label_column
+            str(data), place, images_per_file, image_column=image_column, label_column=label_column
         )
         order = Order(
-            order.question, backbone, weights, listed.has_labels, listed.has_splits, asked.threads
+            question, backbone, str(weights), listed.has_labels, listed.has_splits, each.threads
         )
-        return _run(place, listed, order, asked, progress)
+        return _run(place, listed, order, each, progress)
 
 
 @dataclass(frozen=True)
@@ -95,42 +117,40 @@ class _Asked:
     source: str
     backbone: str
     weights: str
-    stages: list[str]
-    poolings: list[str]
+    stages: Sequence[str]
+    pooling: Sequence[str]
     image_size: int | None
 
 
-def _order(
+def _question(
     asked: _Asked,
     engine: str,
     workers: Workers,
     images_per_file: int,
-    image_column: str | None,
-    label_column: str | None,
-) -> Order:
+    columns: tuple[str | None, str | None],
+) -> ManyQuestion:
     """The question in full: names and the engine, which is timed on this machine where open."""
     if engine not in ENGINES:
         raise HeadstartError(f"There is no engine '{engine}'; use {', '.join(ENGINES)}.")
     chain = load(asked.backbone, asked.weights, image_size=asked.image_size)
     size = asked.image_size or chain.preprocessing.image_size
-    stages = [*chain.stage_names, LAST] if asked.stages == ["all"] else asked.stages
-    names = code_names(chain, stages, asked.poolings, size)
+    stages = [*chain.stage_names, LAST] if list(asked.stages) == ["all"] else asked.stages
+    names = code_names(chain, stages, asked.pooling, size)
     if engine == "auto" and workers.gpus:
         engine = "half"
     elif engine == "auto":
         many = 10**9  # enough for any engine to pay
         engine = choose_engine(chain, names, size, many, Cache.default()).name
     chain.learn(set())
-    question = ManyQuestion(
+    return ManyQuestion(
         source=Place.of(asked.source).address,
         codes=[(name.stage, name.pooling) for name in names],
         about=about_codes(chain, chain.preprocessing.at(size), size, engine),
         engine=engine,
         images_per_file=images_per_file,
-        image_column=image_column,
-        label_column=label_column,
+        image_column=columns[0],
+        label_column=columns[1],
     )
-    return Order(question, asked.backbone, asked.weights, False, False)
 
 
 def _run(

@@ -191,14 +191,20 @@ class RaySums:
         self.files = files
         ray, pools = needed("ray"), needed("ray.util")
         kind = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Summer)
-        self._put = ray.put
-        self._pool = pools.ActorPool([kind.remote(files) for _ in range(workers)])
+        self._ray = ray
+        self._actors = [kind.remote(files) for _ in range(workers)]
+        self._pool = pools.ActorPool(self._actors)
+
+    def close(self) -> None:
+        """Give the cluster's cores back."""
+        for actor in self._actors:
+            self._ray.kill(actor)
 
     def total(self, task: Task, argument: Any) -> Sums:
         """See `Summing`."""
         from headstart.features.cluster import told_to_the_user
 
-        shared = self._put((task, argument))
+        shared = self._ray.put((task, argument))
         with told_to_the_user():
             # In the order of the groups; no more of them are under way than there are actors.
             return _in_order(
