@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from headstart.backbones import LAST, load
-from headstart.data.many import Listed, Place, list_source
+from headstart.backbones import LAST, Chain, load
+from headstart.data.many import Listed, Place, list_source, needed
 from headstart.data.many.parts import complete
 from headstart.errors import HeadstartError
 from headstart.features.cache import Cache
@@ -19,8 +20,8 @@ from headstart.features.engine_choice import choose_engine
 from headstart.features.extraction import about_codes
 from headstart.features.many_coding import Order
 from headstart.features.many_pipeline import SUFFIX, run_pieces
-from headstart.features.many_question import ManyQuestion, asked_before, hold
-from headstart.features.pooling import code_names
+from headstart.features.many_question import ManyQuestion, asked_before, hold, refuse_another
+from headstart.features.pooling import CodeName, code_names
 
 IMAGES_PER_FILE = 256  # 38 MB of pixels at 224 px: what one worker holds at a time
 ENGINES = ("auto", "torch", "openvino", "half")
@@ -94,18 +95,30 @@ def extract_many(
     """
     if images_per_file < 1:
         raise HeadstartError(f"--images-per-file {images_per_file}: give 1 or more.")
+    asked = _Asked.of(str(data), backbone, str(weights), stages, pooling, image_size)
+    needed("ray.data")
     place = Place.of(str(to))
     before = asked_before(place)
     if engine == "auto" and before is not None:
         engine = str(before["engine"])  # timed again it might be another one
+    if engine not in ENGINES:
+        raise HeadstartError(f"There is no engine '{engine}'; use {', '.join(ENGINES)}.")
     with Cluster.reached(address) as cluster:
         each = Workers(workers, gpus_per_worker, threads_per_worker).on(cluster)
-        asked = _Asked(str(data), backbone, str(weights), stages, pooling, image_size)
-        question = _question(asked, engine, each, images_per_file, (image_column, label_column))
-        hold(place, question)
+        question = ManyQuestion(
+            source=Place.of(str(data)).address,
+            codes=[(name.stage, name.pooling) for name in asked.names],
+            about=asked.about(chosen := asked.engine(engine, each)),
+            engine=chosen,
+            images_per_file=images_per_file,
+            image_column=image_column,
+            label_column=label_column,
+        )
+        refuse_another(place, question)
         listed = list_source(
             str(data), place, images_per_file, image_column=image_column, label_column=label_column
         )
+        hold(place, question)
         order = Order(
             question, backbone, str(weights), listed.has_labels, listed.has_splits, each.threads
         )
@@ -114,43 +127,45 @@ def extract_many(
 
 @dataclass(frozen=True)
 class _Asked:
-    source: str
-    backbone: str
-    weights: str
-    stages: Sequence[str]
-    pooling: Sequence[str]
-    image_size: int | None
+    """Which codes of which network."""
 
+    chain: Chain
+    names: tuple[CodeName, ...]
+    image_size: int
 
-def _question(
-    asked: _Asked,
-    engine: str,
-    workers: Workers,
-    images_per_file: int,
-    columns: tuple[str | None, str | None],
-) -> ManyQuestion:
-    """The question in full: names and the engine, which is timed on this machine where open."""
-    if engine not in ENGINES:
-        raise HeadstartError(f"There is no engine '{engine}'; use {', '.join(ENGINES)}.")
-    chain = load(asked.backbone, asked.weights, image_size=asked.image_size)
-    size = asked.image_size or chain.preprocessing.image_size
-    stages = [*chain.stage_names, LAST] if list(asked.stages) == ["all"] else asked.stages
-    names = code_names(chain, stages, asked.pooling, size)
-    if engine == "auto" and workers.gpus:
-        engine = "half"
-    elif engine == "auto":
-        many = 10**9  # enough for any engine to pay
-        engine = choose_engine(chain, names, size, many, Cache.default()).name
-    chain.learn(set())
-    return ManyQuestion(
-        source=Place.of(asked.source).address,
-        codes=[(name.stage, name.pooling) for name in names],
-        about=about_codes(chain, chain.preprocessing.at(size), size, engine),
-        engine=engine,
-        images_per_file=images_per_file,
-        image_column=columns[0],
-        label_column=columns[1],
-    )
+    @classmethod
+    def of(
+        cls,
+        data: str,
+        backbone: str,
+        weights: str,
+        stages: Sequence[str],
+        pooling: Sequence[str],
+        image_size: int | None,
+    ) -> _Asked:
+        """HeadstartError for what is not there, before a cluster is started."""
+        source = Place.of(data)
+        if not source.files.exists(source.path("")):
+            raise HeadstartError(f"{data}: no such file or folder.")
+        chain = load(backbone, weights, image_size=image_size)
+        size = image_size or chain.preprocessing.image_size
+        wanted = [*chain.stage_names, LAST] if list(stages) == ["all"] else stages
+        return cls(chain, code_names(chain, wanted, pooling, size), size)
+
+    def engine(self, name: str, workers: Workers) -> str:
+        """The engine, timed on this machine where it is left open and there are no GPUs."""
+        if name != "auto":
+            return name
+        if workers.gpus:
+            return "half"
+        many = 10**9  # images: enough for any engine to pay
+        return choose_engine(self.chain, self.names, self.image_size, many, Cache.default()).name
+
+    def about(self, engine: str) -> dict[str, Any]:
+        """What decides the codes."""
+        self.chain.learn(set())
+        preprocessing = self.chain.preprocessing.at(self.image_size)
+        return about_codes(self.chain, preprocessing, self.image_size, engine)
 
 
 def _run(

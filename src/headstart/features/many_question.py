@@ -40,21 +40,22 @@ def asked_before(place: Place) -> dict[str, Any] | None:
     return found
 
 
-def hold(place: Place, question: ManyQuestion) -> None:
-    """Write the question down, or refuse one that differs from what the place was asked before.
-
-    Raises HeadstartError that names what differs.
-    """
-    before, now = asked_before(place), question.to_json()
-    if before is None:
-        place.write(MANIFEST, json.dumps(now, indent=1, ensure_ascii=False).encode())
-        return
-    changed = _differences(before, now)
+def refuse_another(place: Place, question: ManyQuestion) -> None:
+    """Raise HeadstartError, naming what differs, where the place was asked something else."""
+    before = asked_before(place)
+    changed = [] if before is None else _differences(before, question.to_json())
     if changed:
         raise HeadstartError(
             f"{place.address} holds codes of another question: {'; '.join(changed[:3])}.\n"
             "Codes are never mixed: give another --to, or ask as before."
         )
+
+
+def hold(place: Place, question: ManyQuestion) -> None:
+    """Write the question down, where that is not done."""
+    if asked_before(place) is None:
+        text = json.dumps(question.to_json(), indent=1, ensure_ascii=False)
+        place.write(MANIFEST, text.encode())
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], of: str = "") -> list[str]:

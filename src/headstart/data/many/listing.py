@@ -25,6 +25,7 @@ from headstart.data.many.walking import Walk
 from headstart.data.reading import EXTENSIONS
 from headstart.errors import HeadstartError
 
+Asked = tuple[str, int, str | None, str | None]
 Kind = Literal["folder", "webdataset", "parquet"]
 
 LISTED = 2**16  # entries in a file of the listing, about
@@ -47,7 +48,8 @@ class Entry:
 class Listed:
     """A source whose entries lie in files."""
 
-    source: str  # its address
+    asked: Asked  # the arguments of `list_source`
+    source: str  # the address that entries are relative to
     kind: Kind
     entries: int
     run: int  # entries in a part
@@ -97,54 +99,52 @@ def list_source(
 
     Raises HeadstartError where nothing is there that can be read.
     """
-    try:
-        return _read(kept)
-    except FileNotFoundError:
-        pass
+    asked = (address, run, image_column, label_column)
+    before = _read(kept)
+    if before is not None and before.asked == asked:
+        return before
     place = Place.of(address)
-    if not place.is_folder():
-        folder, _, name = place.address.rpartition("/")
-        listed = _listed(Place.of(folder), iter([name]), kept, run, image_column, label_column)
-        # A file that is not there has no folder either, on some machines.
-        if not place.files.exists(place.path("")):
-            raise HeadstartError(f"{address}: no such file or folder.")
-    else:
+    if place.is_folder():
         walk = Walk(place)
-        listed = _listed(place, iter(walk), kept, run, image_column, label_column)
+        listed = _listed(asked, place, iter(walk), kept)
         if walk.links:
             listed.warnings.append(f"{walk.links} links to folders are not followed.")
+    elif place.files.exists(place.path("")):
+        folder, _, name = place.address.rpartition("/")
+        listed = _listed(asked, Place.of(folder), iter([name]), kept)
+    else:
+        raise HeadstartError(f"{address}: no such file or folder.")
     kept.write("listing.json", json.dumps(asdict(listed), ensure_ascii=False).encode())
     return listed
 
 
-def _read(kept: Place) -> Listed:
-    content = json.loads(kept.read("listing.json"))
+def _read(kept: Place) -> Listed | None:
+    try:
+        content = json.loads(kept.read("listing.json"))
+    except FileNotFoundError:
+        return None
+    content["asked"] = tuple(content["asked"])
     content["labels"] = {name: tuple(pair) for name, pair in content["labels"].items()}
     return Listed(**content)
 
 
-def _listed(
-    place: Place,
-    paths: Iterator[str],
-    kept: Place,
-    run: int,
-    image_column: str | None,
-    label_column: str | None,
-) -> Listed:
+def _listed(asked: Asked, place: Place, paths: Iterator[str], kept: Place) -> Listed:
     """List `paths`: the first that is an image, a tar or a Parquet file says what they are."""
+    _, run, image_column, label_column = asked
     kind, first, others = _kind(place, paths)
     found = _Same(kind, first, paths, others)
+    told, columns = dict[str, tuple[str, str]](), dict[str, str]()
     if kind == "folder":
         folders: dict[str, None] = {}
         entries = _write(kept, _noted(found, folders), run)
-        labels = _folder_labels(place, list(folders))
-        return Listed(place.address, kind, entries, run, labels, warnings=found.warnings())
-    if kind == "webdataset":
-        entries = _write(kept, map(Entry, found), 1)
-        return Listed(place.address, kind, entries, 1, warnings=found.warnings())
-    columns = _columns(place, first, image_column, label_column)
-    entries = _write(kept, _row_groups(place, found), 1)
-    return Listed(place.address, kind, entries, 1, {}, columns, found.warnings())
+        told = _folder_labels(place, list(folders))
+        _refuse_table(place, told)
+    elif kind == "webdataset":
+        run, entries = 1, _write(kept, map(Entry, found), 1)
+    else:
+        columns = _columns(place, first, image_column, label_column)
+        run, entries = 1, _write(kept, _row_groups(place, found), 1)
+    return Listed(asked, place.address, kind, entries, run, told, columns, found.warnings())
 
 
 @dataclass
@@ -172,6 +172,8 @@ class _Same:
 
 def kind_of(path: str) -> Kind | None:
     """What a file of this name is an entry of."""
+    if path in MANIFEST_NAMES:
+        return None
     lower = path.lower()
     if lower.endswith(TARS):
         return "webdataset"
@@ -184,12 +186,6 @@ def _kind(place: Place, paths: Iterator[str]) -> tuple[Kind, str, int]:
     """The first file that has a kind, its kind, and how many came before it."""
     for before, path in enumerate(paths):
         kind = kind_of(path)
-        if path in MANIFEST_NAMES:
-            raise HeadstartError(
-                f"{place.address}/{path}: tables of labels are not read here; labels come from "
-                "class folders,\nfrom .cls files in WebDataset shards, or from a Parquet column "
-                "beside the images. Move the table away."
-            )
         if kind is not None:
             return kind, path, before
     raise HeadstartError(
@@ -210,6 +206,17 @@ def _folder_labels(place: Place, folders: list[str]) -> dict[str, tuple[str, str
     labels, given = folder_labels(place.address, parts)
     splits = given or [""] * len(labels)
     return dict(zip(folders, zip(labels, splits, strict=True), strict=True))
+
+
+def _refuse_table(place: Place, labels: dict[str, tuple[str, str]]) -> None:
+    """Nobody's labels are left unread without a word."""
+    table = next((name for name in MANIFEST_NAMES if place.files.exists(place.path(name))), None)
+    if table and not any(label for label, _ in labels.values()):
+        raise HeadstartError(
+            f"{place.address}/{table}: tables of labels are not read here. Labels come from class "
+            "folders,\nfrom .cls files in shards, or from a Parquet column beside the images. "
+            "Move the table away to go without."
+        )
 
 
 def _row_groups(place: Place, paths: Iterable[str]) -> Iterator[Entry]:
