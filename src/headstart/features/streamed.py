@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,13 +95,19 @@ class CodeFiles:
         Raises HeadstartError for a code that is not finite, naming the image.
         """
         for name in self.names[group * GROUP : (group + 1) * GROUP]:
-            content = patiently(lambda name=name: self.place.read(name), name)  # type: ignore[misc]
-            arrow, parquet = needed("pyarrow"), needed("pyarrow.parquet")
-            file = parquet.ParquetFile(arrow.BufferReader(content))
-            for batch in file.iter_batches(CHUNK, columns=["id", self.label, self.code]):
+            for batch in self._batches(name):
                 chunk = self._chunk(batch, name)
                 if len(chunk.labels):
                     yield chunk
+
+    def _batches(self, name: str) -> Iterator[Any]:
+        """A file's rows, of which a row group is held: only the columns that are needed."""
+        columns = ["id", self.label, self.code]
+        with self.place.open(name) as opened:
+            file = needed("pyarrow.parquet").ParquetFile(opened)
+            for number in range(file.num_row_groups):
+                read = partial(file.read_row_group, number, columns=columns)
+                yield from patiently(read, name).to_batches(CHUNK)
 
     def _chunk(self, batch: Any, name: str) -> CodeChunk:
         labels = batch.column(self.label)
