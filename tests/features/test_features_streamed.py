@@ -121,7 +121,9 @@ def test_the_best_penalty_on_the_held_out_images_is_chosen(tmp_path: Path) -> No
         losses = -np.log(softmax(codes[held] @ weight.T + bias, axis=1))
         known = losses[np.arange(held.sum()), labels[held]].mean()
         assert candidate.loss == pytest.approx(known, rel=1e-3)
-    assert apart(head.weight, fit_at(codes, labels, penalty)[0]) < NEAR
+    known = fit_at(codes, labels, penalty)[0]
+    # What all classes share changes no answer, and under a weak penalty hardly the objective.
+    assert apart(head.weight - head.weight.mean(axis=0), known - known.mean(axis=0)) < NEAR
 
 
 def test_a_class_that_is_only_held_out_is_a_class_of_the_head(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from headstart.data import Preprocessing
 from headstart.data.many import Listed, Place, needed, patient_pieces
 from headstart.data.many.parts import Decoded, Encoded, decode, part_of
+from headstart.errors import HeadstartError
 from headstart.features.cluster import Workers, told_to_the_user
 from headstart.features.many_coding import Coder, Order, reasons
 
@@ -118,15 +119,25 @@ def _unpacked(batch: Any, image_size: int) -> tuple[str, Decoded]:
 
 
 class PieceCoder:
-    """A worker's `Coder`, fed with tables."""
+    """A worker's `Coder`, fed with tables.
+
+    An error of the user's to mend is raised with the first piece: one in an actor's making
+    reaches nobody but as text.
+    """
 
     def __init__(self, order: Order) -> None:
-        self._coder = Coder(order)
+        self._coder: Coder | HeadstartError
+        try:
+            self._coder = Coder(order)
+        except HeadstartError as error:
+            self._coder = error
         self._size = int(order.question.about["image_size"])
 
     def __call__(self, batch: Any) -> Any:
         """A piece's pixels to its file's content."""
         arrow = needed("pyarrow")
+        if isinstance(self._coder, HeadstartError):
+            raise self._coder
         name, decoded = _unpacked(batch, self._size)
         coded = self._coder(decoded)
         return arrow.table(
