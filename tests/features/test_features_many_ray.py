@@ -106,7 +106,7 @@ def test_codes_have_the_bits_of_the_local_extractor(tmp_path: Path, weights: Pat
 
     again = run(source, tmp_path / "out", weights)
     assert (again.images, again.done_before) == (0, 8)
-    with pytest.raises(HeadstartError, match=r"another question: codes was .*give another --to"):
+    with pytest.raises(HeadstartError, match="of another question: codes was"):
         run(source, tmp_path / "out", weights, stages=["last"])
 
 
