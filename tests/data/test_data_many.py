@@ -60,7 +60,7 @@ def test_the_listing_of_another_question_is_not_used(tmp_path: Path) -> None:
     write_folder(tmp_path / "f", 9)
     everything(tmp_path / "f", tmp_path / "kept", run=4)
     kept = Place.of(str(tmp_path / "kept"))
-    assert list_source(str(tmp_path / "f"), kept, 3).parts == 3
+    assert list_source(str(tmp_path / "f"), kept, 2).parts == 5
 
 
 names = st.sampled_from(["a", "b", "a.b", "a-b", "a!b", "Z", "é"])
@@ -187,7 +187,7 @@ def test_an_error_while_reading_neither_doubles_nor_loses_an_image(
     part = part_of(list_source(str(tmp_path / "w"), place, 3), 0, place)
     whole = list(pieces(part, 3))
     monkeypatch.setattr(places, "WAITS", (0.0,) * 4)
-    failures = iter([6000, 9000, 3000])
+    failures = iter([15000, 25000, 3000])
     real = Place.open
 
     def failing(self: Place, name: str) -> io.BytesIO:

@@ -13,7 +13,7 @@ from headstart.errors import HeadstartError
 
 # Decoding and computing take turns on the same cores, so each claims half of one; what is left
 # over is for the tasks that write, which wait for disks.
-COMPUTING, READING, WRITING = 0.5, 0.45, 0.02
+COMPUTING, READING, WRITING = 0.5, 0.4, 0.1
 
 
 @dataclass(frozen=True)
