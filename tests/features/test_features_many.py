@@ -20,7 +20,7 @@ from headstart.features.cluster import Cluster, Workers
 from headstart.features.extraction import about_codes
 from headstart.features.many import piece_names
 from headstart.features.many_coding import Coder, Order
-from headstart.features.many_pipeline import PieceCoder, read_part, write_piece
+from headstart.features.many_pipeline import PieceCoder, read_part
 from headstart.features.many_question import ManyQuestion, hold, refuse_another
 from headstart.features.writing import write_codes
 
@@ -53,14 +53,14 @@ def order_of(weights: Path, source: Path) -> Order:
 def extract(order: Order, source: Path, to: Path, *, begun: frozenset[str] = frozenset()) -> Listed:
     place = Place.of(str(to))
     listed = list_source(str(source), place, order.question.images_per_file)
-    coder = PieceCoder(order)
+    coder = PieceCoder(order, place)
     for part in range(listed.parts):
         read = read_part(
             pa.table({"part": [part]}), place=place, listed=listed, begun=begun,
             preprocessing=order.question.about["preprocessing"], size=4,
         )  # fmt: skip
         for batch in read:
-            write_piece(coder(batch), place=place)
+            coder(batch)
     return listed
 
 

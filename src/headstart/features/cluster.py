@@ -11,9 +11,8 @@ from typing import Any
 from headstart.data.many import needed
 from headstart.errors import HeadstartError
 
-# Decoding and computing take turns on the same cores, so each claims half of one; what is left
-# over is for the tasks that write, which wait for disks.
-COMPUTING, READING, WRITING = 0.5, 0.4, 0.1
+# Decoding and computing take turns on the same cores, so each claims half of one.
+COMPUTING, READING = 0.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Workers:
             raise HeadstartError(
                 f"--workers {count} with {gpus:g} GPUs each: the cluster has {cluster.gpus}."
             )
-        if COMPUTING * self.threads * count > cluster.cpus - READING - WRITING:
+        if COMPUTING * self.threads * count > cluster.cpus - READING:
             raise HeadstartError(
                 f"--workers {count}: too many for the {cluster.cpus} cores of the cluster, which "
                 "also read the images."
@@ -92,11 +91,6 @@ class Workers:
         """Of the actors."""
         taken: dict[str, Any] = {"num_cpus": COMPUTING * self.threads}
         return taken | ({"num_gpus": self.gpus} if self.gpus else {})
-
-    @property
-    def writing(self) -> dict[str, Any]:
-        """Of the tasks that write."""
-        return {"num_cpus": WRITING}
 
 
 @contextmanager

@@ -73,7 +73,8 @@ def open_engine(
             engine = HalfEngine(module)
         else:
             ready = _chosen.pop(_computed(chain, names, pixels.shape[-1]), None)
-            engine = ready or OpenVinoEngine(module, pixels.shape[1:], threads)
+            limit = {} if threads is None else {"threads": threads}
+            engine = ready or OpenVinoEngine(module, pixels.shape[1:], **limit)
         first = pixels[: min(engine.batch, reference.batch)]
         difference = worst_difference(next(engine.run([first])), next(reference.run([first])))
     except Exception as error:  # converters raise nearly every kind for what they do not know

@@ -1,8 +1,8 @@
 """Pieces of a source through Ray Data, to the files that keep their codes.
 
-Three steps, which run at the same time: tasks read a part's images, decode them and cut the part
-into pieces; workers (actors, which load the network once) compute a piece's codes; tasks write
-them to ``codes/PIECE.parquet``. Ray Data passes pieces on, holds readers back where workers are
+Two steps, which run at the same time: tasks read a part's images, decode them and cut the part
+into pieces; workers (actors, which load the network once) compute a piece's codes and write them
+to ``codes/PIECE.parquet``. Ray Data passes pieces on, holds readers back where workers are
 slower, and runs again what was lost with a process or a machine. A piece whose file is there is
 done; it appears whole or not at all.
 
@@ -39,7 +39,7 @@ def run_pieces(
     todo: npt.NDArray[np.int64],
     begun: frozenset[str],
 ) -> Iterator[dict[str, int]]:
-    """Run the three steps; one row a piece that was written."""
+    """Run the two steps; one row a piece that was written."""
     data = needed("ray.data")
     context = data.DataContext.get_current()
     # An error of ours is to arrive as such, not as an account of where it was raised.
@@ -66,19 +66,12 @@ def run_pieces(
             PieceCoder,
             batch_size=1,
             batch_format="pyarrow",
-            fn_constructor_args=[order],
+            fn_constructor_args=[order, place],
             compute=data.ActorPoolStrategy(size=workers.count),
             **workers.computing,
         )
-        written = coded.map_batches(
-            write_piece,
-            batch_size=1,
-            batch_format="pyarrow",
-            fn_kwargs={"place": place},
-            **workers.writing,
-        )
         with told_to_the_user():
-            yield from written.iter_rows()
+            yield from coded.iter_rows()
     finally:
         for name, value in before.items():
             setattr(context, name, value)
@@ -127,13 +120,17 @@ def _unpacked(batch: Any, image_size: int) -> tuple[str, Decoded]:
 
 
 class PieceCoder:
-    """A worker's `Coder`, fed with tables.
+    """A worker's `Coder`, fed with tables; it keeps what it has coded.
+
+    Tasks that only write would need processes of their own, each of which loads torch, and which
+    Ray ends where they wait: on two cores that took four fifths of the time.
 
     An error of the user's to mend is raised with the first piece: one in an actor's making
     reaches nobody but as text.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, place: Place) -> None:
+        self._place = place
         self._coder: Coder | HeadstartError
         try:
             self._coder = Coder(order)
@@ -142,29 +139,14 @@ class PieceCoder:
         self._size = int(order.question.about["image_size"])
 
     def __call__(self, batch: Any) -> Any:
-        """A piece's pixels to its file's content."""
-        arrow = needed("pyarrow")
+        """Code a piece and keep it: what is broken first, since its codes' file says it is done."""
         if isinstance(self._coder, HeadstartError):
             raise self._coder
         name, decoded = _unpacked(batch, self._size)
         coded = self._coder(decoded)
-        return arrow.table(
-            {
-                "name": [name],
-                "images": [coded.images],
-                "broken": [len(coded.broken)],
-                "reasons": arrow.array([reasons(coded.broken)], arrow.large_binary()),
-                "codes": arrow.array([coded.parquet], arrow.large_binary()),
-            }
-        )
-
-
-def write_piece(batch: Any, *, place: Place) -> Any:
-    """Keep a piece: what is broken first, since the codes' file says that the piece is done."""
-    arrow = needed("pyarrow")
-    row = batch.to_pylist()[0]
-    if row["broken"]:
-        place.write(f"broken/{row['name']}.jsonl", row["reasons"])
-    place.write(f"codes/{row['name']}{SUFFIX}", row["codes"])
-    last = int(row["name"].endswith("-last"))
-    return arrow.table({"images": [row["images"]], "broken": [row["broken"]], "last": [last]})
+        if coded.broken:
+            self._place.write(f"broken/{name}.jsonl", reasons(coded.broken))
+        self._place.write(f"codes/{name}{SUFFIX}", coded.parquet)
+        told = {"images": coded.images, "broken": len(coded.broken)}
+        counted = {key: [value] for key, value in told.items()}
+        return needed("pyarrow").table(counted | {"last": [int(name.endswith("-last"))]})
