@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headstart.api import (
         compare,
+        extract,
         fine_tune,
         inspect,
         load,
         probe,
+        solve,
         train,
         train_from_scratch,
         verify,
@@ -26,10 +28,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Result",
     "compare",
+    "extract",
     "fine_tune",
     "inspect",
     "load",
     "probe",
+    "solve",
     "train",
     "train_from_scratch",
     "verify",

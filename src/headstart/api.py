@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import HeadstartError
+from headstart.features.many import extract_many
+from headstart.features.streamed_solving import solve_head
 from headstart.models import DetectorModel, Model
 from headstart.models import load as load_model
 from headstart.strategies import SOLVED
@@ -27,6 +29,10 @@ from headstart.study import inspect as inspect_images
 from headstart.study import verify as verify_study
 
 Data = str | Path
+
+# Many images: what is to be said of these verbs stands with them.
+extract = extract_many
+solve = solve_head
 
 
 def compare(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from headstart import __version__
-from headstart.cli import compare, features, inspect, models, reproduce, train, verify
+from headstart.cli import compare, features, inspect, many, models, reproduce, train, verify
 from headstart.cli.options import app
 from headstart.errors import HeadstartError
 
@@ -22,6 +22,7 @@ __all__ = [
     "features",
     "inspect",
     "main",
+    "many",
     "models",
     "reproduce",
     "train",

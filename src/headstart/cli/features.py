@@ -13,7 +13,28 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from headstart.cli.options import Backbone, Data, ImageSize, Json, Weights, app, words
+from headstart.cli.many import (
+    EngineOption,
+    GpusPerWorker,
+    ImageColumn,
+    ImagesPerFile,
+    LabelColumn,
+    ThreadsPerWorker,
+    Workers,
+    extract_on_ray,
+)
+from headstart.cli.options import (
+    Address,
+    Backbone,
+    Data,
+    ImageSize,
+    Json,
+    On,
+    OnOption,
+    Weights,
+    app,
+    words,
+)
 from headstart.errors import HeadstartError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -23,7 +44,10 @@ _BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 @app.command()
 def extract(
     data: Data,
-    to: Annotated[Path, typer.Option(help="The file: NAME.parquet or NAME.safetensors.")],
+    to: Annotated[
+        str,
+        typer.Option(help="NAME.parquet or NAME.safetensors; with --on ray a folder or s3://..."),
+    ],
     backbone: Backbone = "efficientnet_lite0",
     weights: Weights = "pretrained",
     stages: Annotated[
@@ -31,9 +55,50 @@ def extract(
     ] = "last",
     pooling: Annotated[str, typer.Option(help="Of avg, max, cls; separated by commas.")] = "avg",
     image_size: ImageSize = None,
+    on: OnOption = On.local,
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
+    threads_per_worker: ThreadsPerWorker = None,
+    engine: EngineOption = None,
+    images_per_file: ImagesPerFile = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
     as_json: Json = False,
 ) -> None:
-    """Write the codes of every image to a file, with ids and labels."""
+    """Write the codes of every image to a file, with ids and labels; on Ray to a folder of files.
+
+    On Ray the data may also be WebDataset shards or Parquet files with a column of images, here
+    or in an object store, and the same command goes on where it was stopped.
+    """
+    named = (words(stages, "--stages"), words(pooling, "--pooling"))
+    given = {
+        "workers": workers, "gpus_per_worker": gpus_per_worker,
+        "threads_per_worker": threads_per_worker, "engine": engine,
+        "images_per_file": images_per_file, "image_column": image_column,
+        "label_column": label_column, "address": address,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    if on is On.ray:
+        extract_on_ray(data, to, backbone, weights, *named, image_size, given, as_json=as_json)
+        return
+    if given:
+        option = next(iter(given)).replace("_", "-")
+        raise HeadstartError(f"--{option} is for many images: add --on ray, or leave it out.")
+    _extract_here(data, Path(to), backbone, weights, *named, image_size, as_json=as_json)
+
+
+def _extract_here(
+    data: str,
+    to: Path,
+    backbone: str,
+    weights: str,
+    stages: list[str],
+    pooling: list[str],
+    image_size: int | None,
+    *,
+    as_json: bool,
+) -> None:
     from rich.progress import Progress
 
     from headstart.features import writing
@@ -41,9 +106,7 @@ def extract(
     writing.check_target(to)
     console = Console(stderr=True)
     begun = time.perf_counter()
-    extraction, positions, dataset = _prepare(
-        data, backbone, weights, words(stages, "--stages"), words(pooling, "--pooling"), image_size
-    )
+    extraction, positions, dataset = _prepare(data, backbone, weights, stages, pooling, image_size)
     for warning in dataset.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}", highlight=False)
     with Progress(console=console, transient=True) as bar:

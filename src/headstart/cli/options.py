@@ -37,7 +37,7 @@ class Task(StrEnum):
 
 
 class On(StrEnum):
-    """Where trials run."""
+    """Where work runs."""
 
     local = "local"
     ray = "ray"
@@ -100,7 +100,7 @@ ImageSize = Annotated[int | None, typer.Option(help="Pixels; default: the networ
 BatchSize = Annotated[int | None, typer.Option(help="Images a step.")]
 Out = Annotated[Path | None, typer.Option(help="The study's folder; the same one continues.")]
 OnOption = Annotated[
-    On, typer.Option("--on", help="Where trials run: here, or side by side on a Ray cluster.")
+    On, typer.Option("--on", help="Where work runs: here, or side by side on a Ray cluster.")
 ]
 Address = Annotated[
     str | None,

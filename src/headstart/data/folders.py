@@ -27,9 +27,9 @@ def list_folder(root: Path) -> Listing:
     found = find_images(root)
     if not found.images:
         raise HeadstartError(f"{root} holds no images (of .jpg, .png and the other usual kinds).")
-    folders = [PurePosixPath(path).parts[:-1] for path in found.images]
-    wrapper = _wrapper(folders)
-    labels, given = _labels(root, [parts[len(wrapper) :] for parts in folders])
+    labels, given = folder_labels(
+        str(root), [PurePosixPath(path).parts[:-1] for path in found.images]
+    )
     warnings = _warnings(found, labels)
     manifest = find_manifest(root)
     if manifest is not None:
@@ -53,6 +53,16 @@ def list_folder(root: Path) -> Listing:
     )
 
 
+def folder_labels(root: str, folders: list[Parts]) -> tuple[list[str], list[str] | None]:
+    """The class of images in each of these folders below `root`, and its split where given.
+
+    "" for a folder that is no class folder. It depends on which folders there are, not on how
+    often each is listed. Raises HeadstartError where folders of splits and others are mixed.
+    """
+    wrapper = _wrapper(folders)
+    return _labels(root, [parts[len(wrapper) :] for parts in folders])
+
+
 def _wrapper(folders: list[Parts]) -> Parts:
     """The folders that wrap every class: the common beginning, down to a split folder."""
     shortest = min(folders, key=len)
@@ -64,7 +74,7 @@ def _wrapper(folders: list[Parts]) -> Parts:
     return tuple(wrapper)
 
 
-def _labels(root: Path, folders: list[Parts]) -> tuple[list[str], list[str] | None]:
+def _labels(root: str, folders: list[Parts]) -> tuple[list[str], list[str] | None]:
     """Each image's class ("" for images outside class folders), and its split where given."""
     tops = sorted({parts[0] for parts in folders if parts})
     splits = {name: split for name in tops if (split := split_named(name))}
@@ -72,7 +82,7 @@ def _labels(root: Path, folders: list[Parts]) -> tuple[list[str], list[str] | No
         if len(set(splits.values())) > 1:
             odd = next(name for name in tops if name not in splits)
             raise HeadstartError(
-                f"{root / odd}: a folder beside {' and '.join(sorted(splits))} that is no split "
+                f"{root}/{odd}: a folder beside {' and '.join(sorted(splits))} that is no split "
                 f"(those are called {', '.join(SPLIT_NAMES)}). Move it away, or rename it."
             )
         return ["/".join(parts) for parts in folders], None

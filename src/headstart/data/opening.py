@@ -83,7 +83,7 @@ def _examine_all(listing: Listing) -> list[Examined | str]:
         try:
             return listing.source.examine(index)
         except Exception as error:  # Pillow's plugins raise nearly every kind
-            return _first_line(error)
+            return first_line(error)
 
     with bombs_unwarned(), ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 2)) as pool:
         count, outcomes = len(listing.ids), list[Examined | str]()
@@ -92,7 +92,8 @@ def _examine_all(listing: Listing) -> list[Examined | str]:
         return outcomes
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Why an image cannot be read, in one line."""
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image that Pillow can read"
     lines = str(error).strip().splitlines()

@@ -94,7 +94,7 @@ class ImageStore:
         The same pixels as `center_crop` takes from `batches`, cut by the threads that read:
         nothing is padded, and what lies outside the crop is not copied. Errors as in `batches`.
         """
-        for positions, images in self._read_ahead(order, lambda image: _middle(image, image_size)):
+        for positions, images in self._read_ahead(order, lambda image: centre(image, image_size)):
             crops = torch.empty((len(images), 3, image_size, image_size), dtype=torch.uint8)
             np.stack(images, out=crops.numpy())
             yield positions, crops
@@ -144,7 +144,7 @@ class ImageStore:
         return pixels
 
 
-def _middle(image: Pixels, side: int) -> Pixels:
+def centre(image: Pixels, side: int) -> Pixels:
     """The centre crop of an image [3, h, w]; rounded as torchvision's ``CenterCrop`` does."""
     height, width = image.shape[1:]
     if min(height, width) < side:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors.torch import save_file
 
 from headstart.backbones import Chain, Learner
@@ -20,7 +18,7 @@ from headstart.execution.machine import machine, versions
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.sharing import batchnorm_learns, synchronize
 from headstart.execution.trial import Trial, recipe
-from headstart.features import LinearHead
+from headstart.features.head_file import write_head
 from headstart.records import (
     LEDGER_FIELDS,
     CurvePoint,
@@ -194,7 +192,7 @@ def _solve(trial: Trial, setting: Setting, folder: Path, record: TrialRecord) ->
         truncate_curve(folder, -1)
         append_point(folder, point)
         write_predictions(folder, predictions)
-        _save_head(folder, fit.head)
+        write_head(folder / "head.safetensors", fit.head)
     return record.model_copy(
         update={
             "state": "done",
@@ -288,16 +286,6 @@ def _notices(setting: Setting, plan: Recipe, keeping: Keeping | None, *, live: b
             f"({keeping.gigabytes:.2g} GB){rounded}"
         )
     return notices
-
-
-def _save_head(folder: Path, head: LinearHead) -> None:
-    tensors = {
-        "weight": torch.from_numpy(np.ascontiguousarray(head.weight)),
-        "bias": torch.from_numpy(np.ascontiguousarray(head.bias)),
-        "unit_norm": torch.tensor(head.unit_norm),
-    }
-    with replacing(folder / "head.safetensors") as temporary:
-        save_file(tensors, temporary)
 
 
 def _save_network(folder: Path, learner: Learner) -> None:

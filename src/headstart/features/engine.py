@@ -111,14 +111,19 @@ class HalfEngine(TorchEngine):
 
 
 class OpenVinoEngine:
-    """The network compiled by OpenVINO for this CPU, several small batches at once."""
+    """The network compiled by OpenVINO for this CPU, several small batches at once.
+
+    `threads`: how many of the CPU's cores it may take; all of them without.
+    """
 
     name = "openvino"
 
-    def __init__(self, module: CodesOfPixels, shape: Sequence[int]) -> None:
+    def __init__(
+        self, module: CodesOfPixels, shape: Sequence[int], threads: int | None = None
+    ) -> None:
         self.version = version_of(self.name)
         self.batch = 4
-        self._compiled = _compile(module, [self.batch, *shape])
+        self._compiled = _compile(module, [self.batch, *shape], threads)
         self._count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
 
     def run(self, batches: Iterable[Tensor]) -> Iterator[Parts]:
@@ -142,18 +147,20 @@ class OpenVinoEngine:
         return [np.array(request.get_output_tensor(i).data[:count], np.float32) for i in outputs]
 
 
-def _compile(module: CodesOfPixels, shape: list[int]) -> Any:
+def _compile(module: CodesOfPixels, shape: list[int], threads: int | None) -> Any:
     import openvino
 
     example = torch.zeros(shape, dtype=torch.uint8)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it traces, and torch would rather be exported
         model = openvino.convert_model(module, example_input=example, input=[shape])
-    options = {
+    options: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": "f32",  # newer CPUs would compute in bfloat16
         "ENABLE_CPU_PINNING": False,  # the threads that decode need the same cores
     }
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
     return openvino.Core().compile_model(model, "CPU", options)
 
 

@@ -51,11 +51,17 @@ class EngineChoice(NamedTuple):
     times_torch: float = 1.0
 
 
-def open_engine(name: str, chain: Chain, names: Sequence[CodeName], pixels: Tensor) -> Engine:
+def open_engine(
+    name: str,
+    chain: Chain,
+    names: Sequence[CodeName],
+    pixels: Tensor,
+    threads: int | None = None,
+) -> Engine:
     """The engine `name`, if its codes of the first `pixels` are torch's; else torch.
 
-    `pixels` are uint8 [B, 3, S, S]. What went wrong is said (`logging`), and the codes are right
-    either way.
+    `pixels` are uint8 [B, 3, S, S]; `threads` as in `OpenVinoEngine`. What went wrong is said
+    (`logging`), and the codes are right either way.
     """
     module = CodesOfPixels(chain, names)
     reference = TorchEngine(module)
@@ -67,7 +73,8 @@ def open_engine(name: str, chain: Chain, names: Sequence[CodeName], pixels: Tens
             engine = HalfEngine(module)
         else:
             ready = _chosen.pop(_computed(chain, names, pixels.shape[-1]), None)
-            engine = ready or OpenVinoEngine(module, pixels.shape[1:])
+            limit = {} if threads is None else {"threads": threads}
+            engine = ready or OpenVinoEngine(module, pixels.shape[1:], **limit)
         first = pixels[: min(engine.batch, reference.batch)]
         difference = worst_difference(next(engine.run([first])), next(reference.run([first])))
     except Exception as error:  # converters raise nearly every kind for what they do not know
@@ -113,13 +120,13 @@ def choose_engine(
         note = cache.folder / "engines" / f"{_situation(chain, names, image_size)}.json"
     rates = _read(note)
     if "torch" not in rates:
-        rates["torch"] = _rate(TorchEngine(CodesOfPixels(chain, names)), _noise(image_size), 1)
+        rates["torch"] = _rate(TorchEngine(CodesOfPixels(chain, names)), noise(image_size), 1)
         _write(note, rates)
     if images / rates["torch"] < WORTH:
         return EngineChoice("torch")
     if "openvino" not in rates:
-        engine = open_engine("openvino", chain, names, _noise(image_size))
-        rates["openvino"] = 0.0 if engine.name == "torch" else _rate(engine, _noise(image_size), 4)
+        engine = open_engine("openvino", chain, names, noise(image_size))
+        rates["openvino"] = 0.0 if engine.name == "torch" else _rate(engine, noise(image_size), 4)
         _write(note, rates)
         if _is_quicker(rates):
             _chosen.clear()
@@ -133,7 +140,8 @@ def _is_quicker(rates: dict[str, float]) -> bool:
     return rates["openvino"] > MARGIN * rates["torch"]
 
 
-def _noise(image_size: int) -> Tensor:
+def noise(image_size: int) -> Tensor:
+    """Pixels uint8 [32, 3, S, S] to time and check an engine with, always the same."""
     shape = (TIMED, 3, image_size, image_size)
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from headstart.backbones import LAST, Chain
 from headstart.backbones.weights import digest
-from headstart.data import Dataset, ImageStore
+from headstart.data import Dataset, ImageStore, Preprocessing
 from headstart.errors import HeadstartError
 from headstart.features.cache import Cache, Entry, Found
 from headstart.features.cache_writing import Gathering
@@ -164,19 +164,9 @@ class Extraction:
 
     def about(self) -> dict[str, Any]:
         """Everything but the image that decides what its codes are."""
-        chain, device = self._chain, self._chain.device
-        return {
-            "code": CODES_VERSION,
-            "backbone": chain.origin.name,
-            "weights": digest(chain.network),  # as they are now, whatever was loaded
-            "structure": structure_of(chain),
-            "preprocessing": self._store.preprocessing.to_json(),
-            "normalization": [chain.preprocessing.mean, chain.preprocessing.std],
-            "image_size": self._size,
-            "engine": version_of(self.engine),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "libraries": [f"{name} {metadata.version(name)}" for name in ("timm", "torchvision")],
-            "reader": f"Pillow {PIL.__version__}, jpeg {pillow.version('jpg')}",
+        device = self._chain.device
+        return about_codes(self._chain, self._store.preprocessing, self._size, self.engine) | {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         }
 
     def _engine(self, missing: Positions) -> Engine:
@@ -246,6 +236,24 @@ class Extraction:
                     f"The code of {image} at stage {name} is not finite. "
                     "Check the weights and the image."
                 )
+
+
+def about_codes(
+    chain: Chain, preprocessing: Preprocessing, image_size: int, engine: str
+) -> dict[str, Any]:
+    """Everything but the image and the device that decides what its codes are."""
+    return {
+        "code": CODES_VERSION,
+        "backbone": chain.origin.name,
+        "weights": digest(chain.network),  # as they are now, whatever was loaded
+        "structure": structure_of(chain),
+        "preprocessing": preprocessing.to_json(),
+        "normalization": [chain.preprocessing.mean, chain.preprocessing.std],
+        "image_size": image_size,
+        "engine": version_of(engine),
+        "libraries": [f"{name} {metadata.version(name)}" for name in ("timm", "torchvision")],
+        "reader": f"Pillow {PIL.__version__}, jpeg {pillow.version('jpg')}",
+    }
 
 
 class _Source:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from headstart.data import Dataset
 from headstart.data.dataset import Indices
@@ -99,21 +100,13 @@ class _Parquet(_Writer):
             self._write()
 
     def _table(self, chunk: Chunk) -> Any:
-        import pyarrow as pa
-
         data, positions = self.dataset, chunk.positions
-        columns = {
-            "id": pa.array([data.ids[p] for p in positions.tolist()]),
-            "label": pa.array([data.classes[data.labels[p]] for p in positions.tolist()]),
-        }
-        if data.given is not None:
-            columns["split"] = pa.array(
-                [str(s) or None for s in data.given[positions]], pa.string()
-            )
-        for name, code in chunk.codes.items():
-            values = pa.array(np.ascontiguousarray(code).reshape(-1))
-            columns[str(name)] = pa.FixedSizeListArray.from_arrays(values, code.shape[1])
-        return pa.table(columns)
+        return code_table(
+            [data.ids[p] for p in positions.tolist()],
+            [data.classes[data.labels[p]] for p in positions.tolist()],
+            None if data.given is None else [str(split) for split in data.given[positions]],
+            {str(name): code for name, code in chunk.codes.items()},
+        )
 
     def close(self) -> None:
         """See `_Writer`."""
@@ -130,10 +123,36 @@ class _Parquet(_Writer):
         table = pa.concat_tables(self._waiting)
         if self._writer is None:
             schema = table.schema.with_metadata({"headstart": json.dumps(self.about())})
-            words = [name for name in ("label", "split") if name in table.column_names]
-            self._writer = pq.ParquetWriter(self.path, schema, use_dictionary=words)
+            self._writer = pq.ParquetWriter(self.path, schema, use_dictionary=repeated(table))
         self._writer.write_table(table.cast(self._writer.schema), row_group_size=len(table))
         self._waiting = []
+
+
+def code_table(
+    ids: Sequence[str],
+    labels: Sequence[str] | None,
+    splits: Sequence[str] | None,
+    codes: Mapping[str, npt.NDArray[np.float32]],
+) -> Any:
+    """A table of pyarrow: one row an image, with the columns of `write_codes`.
+
+    "" is a label or a split that an image has not; codes are [n, D] each.
+    """
+    import pyarrow as pa
+
+    columns = {"id": pa.array(ids, pa.string())}
+    for name, words in (("label", labels), ("split", splits)):
+        if words is not None:
+            columns[name] = pa.array([word or None for word in words], pa.string())
+    for name, code in codes.items():
+        values = pa.array(np.ascontiguousarray(code).reshape(-1))
+        columns[name] = pa.FixedSizeListArray.from_arrays(values, code.shape[1])
+    return pa.table(columns)
+
+
+def repeated(table: Any) -> list[str]:
+    """The columns whose words come again and again."""
+    return [name for name in ("label", "split") if name in table.column_names]
 
 
 @dataclass
