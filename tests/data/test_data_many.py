@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from many_sources import CLASSES, picture, write_folder, write_parquet, write_shards
 
+from headstart import places
 from headstart.data import ImageStore, Preprocessing, open_dataset
 from headstart.data.files import find_images
-from headstart.data.many import Place, list_source, patient_pieces, places
+from headstart.data.many import Place, list_source, patient_pieces
 from headstart.data.many.parts import Encoded, complete, decode, part_of, pieces
 from headstart.data.many.walking import Walk
 from headstart.errors import HeadstartError
@@ -230,7 +231,7 @@ def test_a_place_waits_while_its_store_refuses(
     assert place.read("codes/a") == b"1"
     assert place.names("codes") == ["a"]  # nothing is left of the tries
     refusals += [OSError(5, "reset")] * 4
-    with pytest.raises(HeadstartError, match=r"codes/b still gives an error.*reset"):
+    with pytest.raises(HeadstartError, match=r"codes/b: .*reset"):
         place.write("codes/b", b"2")
     assert place.names("codes") == ["a"]
 

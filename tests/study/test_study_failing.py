@@ -15,8 +15,8 @@ from small_study import Ended, Finished
 from headstart.errors import HeadstartError
 from headstart.execution import Local, Trial, trial_folder, trials
 from headstart.execution.executor import Job
-from headstart.execution.places import RefusedError
 from headstart.execution.worker import Parcel, Task, work
+from headstart.places import RefusedError
 from headstart.records import TrialRecord, read_trial, write_trial
 from headstart.study.judge import judge
 from headstart.study.listener import Listener

@@ -20,7 +20,7 @@ from small_study import PATIENCE, Finished, run, running, wait_until, without_ti
 
 from headstart.execution import trial_folder
 from headstart.execution.cluster import Ray
-from headstart.execution.places import Place
+from headstart.places import Place
 from headstart.records import read_trial, read_trials
 from headstart.study.listener import Listener
 from headstart.study.plan import Study, prepare

@@ -24,11 +24,10 @@ from small_study import run as run_command
 import headstart
 from headstart.backbones import load
 from headstart.errors import HeadstartError
-from headstart.execution import Costs, Trial
+from headstart.execution import Costs, Trial, executor
 from headstart.records import TrialRecord, read_trials
 from headstart.strategies import choose, named
 from headstart.study import Listener, Question, plan, question_from
-from headstart.study import runs as running_arms
 from headstart.study.run import run_arms
 
 BACKBONE, CUT = "timm/test_resnet", 2
@@ -293,7 +292,7 @@ def failing(names: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
             rate_factor=trial.rate_factor, state=state, loss=1.0,
         )  # fmt: skip
 
-    monkeypatch.setattr(running_arms, "run", run)
+    monkeypatch.setattr(executor, "run", run)
     return ran
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +15,12 @@ import ray.exceptions
 from headstart.errors import HeadstartError
 from headstart.execution.aside import side_by_side
 from headstart.execution.executor import Executor, Job, Watch
-from headstart.execution.places import WAITS, Place, RefusedError
+from headstart.execution.kept_trials import KeptTrials
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record, in_a_line, new_record
 from headstart.execution.worker import Ended, Parcel, Task, work
+from headstart.features.cluster import connect
+from headstart.places import Place, RefusedError
 from headstart.records import TrialRecord, read_trial, write_trial
 from headstart.training import PausedError, StoppedError, checkpoint
 
@@ -40,7 +41,7 @@ class Ray(Executor):
         cpus: of a trial, which computes with as many threads.
         gpus: of a trial; a fraction shares one.
         place: where records are kept; None: in the study's folder, which workers must see.
-        waits: see `places.WAITS`.
+        waits: between attempts to write; None: `places.WAITS`.
 
     Raises HeadstartError where Ray cannot be reached. Close it. Who imports this module needs Ray.
     """
@@ -49,16 +50,14 @@ class Ray(Executor):
     cpus: int = 1
     gpus: float = 0.0
     place: Place | None = None
-    waits: Sequence[float] = WAITS
+    waits: Sequence[float] | None = None
     _aborted: Event = field(default_factory=Event, init=False)
     _parcels: dict[int, tuple[Setting, Parcel]] = field(default_factory=dict, init=False)
     _wholes: dict[str, _Sent] = field(default_factory=dict, init=False)
     _lock: Any = field(default_factory=Lock, init=False)
 
     def __post_init__(self) -> None:
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            _connect(self.address)
+        self._ours = connect(self.address, object_store_memory=OBJECT_STORE)
         needed = {"CPU": float(self.cpus), "GPU": self.gpus}
         for what, count in needed.items():
             # Elsewhere a cluster may still grow; this machine does not.
@@ -101,9 +100,9 @@ class Ray(Executor):
             raise StoppedError
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            place = self.place and replace(self.place, given_up=watch.stop_requested)
-            if place is not None:
-                place.offer(key, folder)
+            kept = self._kept(watch)
+            if kept is not None:
+                kept.offer(key, folder)
             parcel = self._parcel(setting)
             task = Task(
                 job,
@@ -116,8 +115,8 @@ class Ray(Executor):
                 Path.cwd(),
             )
             outcome = self._result(task, watch)
-            if place is not None:
-                place.bring(key, folder)
+            if kept is not None:
+                kept.bring(key, folder)
         except RefusedError as refused:
             raise _unfinished(str(refused)) from refused
         return self._record(outcome, job, setting, folder)
@@ -135,6 +134,11 @@ class Ray(Executor):
         return side_by_side(
             function, items, most=most, cost=cost, after=after, abort=self._aborted.set
         )
+
+    def _kept(self, watch: Watch) -> KeptTrials | None:
+        if self.place is None:
+            return None
+        return KeptTrials(replace(self.place, given_up=watch.stop_requested))
 
     def _record(self, outcome: Ended, job: Job, setting: Setting, folder: Path) -> TrialRecord:
         match outcome.how:
@@ -202,21 +206,4 @@ class _Sent:
 
 
 def _unfinished(why: str) -> RefusedError:
-    return RefusedError(f"storage refused it, {why}; the same command continues")
-
-
-def _connect(address: str | None) -> None:
-    # Said once, on the machine that asks; what goes wrong in a worker comes back as a value.
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    # A trial without a GPU sees none, as Ray has it; it warns that this may change, unless told.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    try:
-        if address is None:
-            ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
-        else:
-            ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise HeadstartError(
-            f"--address {address or 'none'}: {in_a_line(error)} Start a cluster with ray start, "
-            "or leave --address out for one on this machine."
-        ) from error
+    return RefusedError(f"storage refused it, {why}")

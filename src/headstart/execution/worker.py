@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from headstart.errors import HeadstartError
 from headstart.execution.executor import Job, Watch
+from headstart.execution.kept_trials import KeptTrials
 from headstart.execution.machine import threads
-from headstart.execution.places import WAITS, Place, RefusedError, patiently
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record, in_a_line, run
+from headstart.places import Place, RefusedError, patiently
 from headstart.records import TrialRecord
 from headstart.strategies.table import TRIAL
 from headstart.training import PausedError, StoppedError
@@ -51,7 +52,7 @@ class Task:
     study: Path  # its folder, for all workers the same; what lies there already is only read
     place: Place | None  # where records are kept, in place of that folder
     threads: int  # that compute
-    waits: Sequence[float] = WAITS  # between attempts to write
+    waits: Sequence[float] | None = None  # between attempts to write
     at: Path | None = None  # the folder that paths are relative to; None: the worker's own
 
 
@@ -78,8 +79,8 @@ def work(task: Task) -> Ended:
             if task.place is None:
                 record = _in_the_study(task, setting, stop)
             else:
-                place = replace(task.place, given_up=stop.is_set)
-                record = _in_a_scratch_folder(task, place, setting, stop)
+                kept = KeptTrials(replace(task.place, given_up=stop.is_set))
+                record = _in_a_scratch_folder(task, kept, setting, stop)
         except PausedError:
             return Ended("paused")
         except StoppedError:
@@ -108,25 +109,28 @@ def _in_the_study(task: Task, setting: Setting, stop: Event) -> TrialRecord:
         str(folder),
         waits=task.waits,
         given_up=stop.is_set,
+        lasting=(),  # a mount that is away for a while has none of the files
     )
 
 
-def _in_a_scratch_folder(task: Task, place: Place, setting: Setting, stop: Event) -> TrialRecord:
+def _in_a_scratch_folder(
+    task: Task, kept: KeptTrials, setting: Setting, stop: Event
+) -> TrialRecord:
     """The trial as the place has it, continued in a folder of its own and sent back."""
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         scratch = Path(name)
         folder = trial_folder(scratch, task.key)
         folder.mkdir(parents=True)
-        place.bring(task.key, folder)
+        kept.bring(task.key, folder)
         ended = ended_record(folder)
         if ended is not None:
             return ended
         starts = task.job.trial.strategy.starts
         for source in (s.removeprefix(TRIAL) for s in starts if s.startswith(TRIAL)):
-            place.bring(source, trial_folder(scratch, source), only=WEIGHTS)
+            kept.bring(source, trial_folder(scratch, source), only=WEIGHTS)
         setting.folder = scratch
         hooks = Watch(stop_requested=stop.is_set).hooks(
-            task.job, on_saved=lambda: place.send(task.key, folder)
+            task.job, on_saved=lambda: kept.send(task.key, folder)
         )
         try:
             return run(task.job.trial, setting, scratch, hooks)
@@ -134,7 +138,7 @@ def _in_a_scratch_folder(task: Task, place: Place, setting: Setting, stop: Event
             raise RefusedError(f"{folder} on {platform.node()}: {error}") from error
         finally:
             if (folder / "trial.json").exists():
-                place.send(task.key, folder)
+                kept.send(task.key, folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 

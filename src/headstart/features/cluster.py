@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,34 @@ from headstart.errors import HeadstartError
 
 # Decoding and computing take turns on the same cores, so each claims half of one.
 COMPUTING, READING = 0.5, 0.5
+
+
+def connect(address: str | None, **own: Any) -> bool:
+    """Connect this process to the Ray at `address`, or to one of its own; whether it was not yet.
+
+    `own` are options of `ray.init` for a cluster of its own. Whoever connected shuts Ray down.
+    Raises HeadstartError where none answers.
+    """
+    ray = needed("ray")
+    if ray.is_initialized():
+        return False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # A task without a GPU sees none, as Ray has it; it warns that this may change, unless told.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    # Said once, on the machine that asks; what goes wrong in a worker comes back as a value.
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"include_dashboard": False} | own
+    try:
+        ray.init(address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise HeadstartError(
+            f"--address {address or 'none'}: no Ray answers there ({said[0]}). Start a cluster "
+            "with ray start, or leave --address out for one on this machine."
+        ) from error
+    return True
 
 
 @dataclass(frozen=True)
@@ -29,18 +58,7 @@ class Cluster:
 
         Where the process is connected already, that connection is used and kept.
         """
-        ray = needed("ray")
-        own = not ray.is_initialized()
-        if own:
-            for name in ("ray", "ray.data"):
-                logging.getLogger(name).setLevel(logging.WARNING)
-            alone = {"include_dashboard": False} if address is None else {}
-            try:
-                ray.init(address or "local", logging_level=logging.WARNING, **alone)
-            except (ConnectionError, ValueError) as error:
-                raise HeadstartError(
-                    f"--address {address}: no Ray answers there ({error})."
-                ) from error
+        ray, own = needed("ray"), connect(address)
         try:
             there = ray.cluster_resources()
             yield cls(int(there.get("CPU", 1)), int(there.get("GPU", 0)))

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.many import Place, needed
-from headstart.data.many.places import patiently
 from headstart.errors import HeadstartError
+from headstart.places import patiently
 
 Double = npt.NDArray[np.float64]
 Sums = dict[str, Double]

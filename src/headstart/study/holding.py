@@ -24,7 +24,7 @@ from uuid import uuid4
 from fsspec.implementations.local import LocalFileSystem
 
 from headstart.errors import HeadstartError
-from headstart.execution.places import open_place
+from headstart.places import Place
 
 if sys.platform != "win32":
     import fcntl
@@ -99,8 +99,8 @@ class Hold:
 
         Where one may have been killed there, this waits `STILL` seconds to know.
         """
-        fs, path = open_place(url)
-        counter = _Counter(fs, f"{path.rstrip('/')}/{NAME}", url, self._beat)
+        place = Place.of(url)
+        counter = _Counter(place.files, place.path(NAME), url, self._beat)
         counter.begin(self._still)
         self._counters.append(counter)
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 from headstart.execution import Executor, Local, Trial, planned_flops, trial_folder
 from headstart.execution.executor import Allowance, Job, Watch
-from headstart.execution.places import RefusedError
 from headstart.execution.trial import recipe
 from headstart.execution.trials import ended_record
+from headstart.places import RefusedError
 from headstart.records import TrialRecord, read_curve, read_trial, write_trial
 from headstart.records_probe import read_probe_record
 from headstart.strategies import Strategy, defaults

@@ -13,7 +13,7 @@ import torch
 from headstart.errors import HeadstartError
 from headstart.execution import Executor, Local
 from headstart.execution.machine import threads
-from headstart.execution.places import Place, open_place
+from headstart.places import Place
 
 ONLY_ON_RAY = ("address", "gpus_per_trial", "records")
 
@@ -43,7 +43,7 @@ class Where:
                 "--on ray needs Ray, which is not installed: pip install headstart[ray]."
             )
         if self.records is not None:
-            open_place(self.records)
+            self._place()
         if self.cpus_per_trial is not None and self.cpus_per_trial < 1:
             raise HeadstartError(f"--cpus-per-trial {self.cpus_per_trial} is less than 1.")
         gpus = self.gpus_per_trial
@@ -51,6 +51,12 @@ class Where:
             raise HeadstartError(
                 f"--gpus-per-trial {gpus:g} is neither a share of one GPU nor a whole number."
             )
+
+    def _place(self) -> Place:
+        try:
+            return Place.of(self.records or "")
+        except HeadstartError as error:
+            raise HeadstartError(f"--records {error}") from error
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
@@ -67,7 +73,7 @@ class Where:
         gpus = self.gpus_per_trial
         if gpus is None:
             gpus = 1.0 if torch.cuda.is_available() else 0.0
-        place = None if self.records is None else Place(self.records)
+        place = None if self.records is None else self._place()
         cpus = self.cpus_per_trial or 1
         cluster = Ray(self.address, cpus, gpus, place)
         try:

@@ -3,6 +3,6 @@
 from headstart.data.many.listing import Listed, list_source
 from headstart.data.many.needed import needed
 from headstart.data.many.parts import Part, Piece, patient_pieces
-from headstart.data.many.places import Place
+from headstart.places import Place
 
 __all__ = ["Listed", "Part", "Piece", "Place", "list_source", "needed", "patient_pieces"]

@@ -20,10 +20,10 @@ from typing import Any, Literal
 from headstart.data.folders import Parts, folder_labels
 from headstart.data.manifest import COLUMNS, MANIFEST_NAMES
 from headstart.data.many.needed import needed
-from headstart.data.many.places import Place
 from headstart.data.many.walking import Walk
 from headstart.data.reading import EXTENSIONS
 from headstart.errors import HeadstartError
+from headstart.places import Place
 
 Asked = tuple[str, int, str | None, str | None]
 Kind = Literal["folder", "webdataset", "parquet"]

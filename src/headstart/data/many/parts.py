@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from headstart.data.many.listing import UNREADABLE, Entry, Listed
 from headstart.data.many.needed import needed
-from headstart.data.many.places import LASTING, Place, patiently
 from headstart.data.opening import first_line
 from headstart.data.preprocessing import Preprocessing
 from headstart.data.reading import EXTENSIONS, bombs_unwarned, read_resized
 from headstart.data.store import centre
+from headstart.places import LASTING, Place, patiently
 
 TOGETHER = 64  # images that are fetched together
 LABEL = "cls"  # WebDataset's ending for the class of a sample

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.data.files import JUNK_FOLDERS
-from headstart.data.many.places import Place, patiently
+from headstart.places import Place, patiently
 
 
 @dataclass

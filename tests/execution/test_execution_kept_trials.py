@@ -12,7 +12,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from headstart.errors import HeadstartError
-from headstart.execution.places import CHECKPOINT, Place, RefusedError, in_order, open_place
+from headstart.execution.kept_trials import CHECKPOINT, KeptTrials, in_order
+from headstart.places import Place, RefusedError
 from headstart.records import TrialRecord, read_trial, write_trial
 
 KEY = "0123456789abcdef"
@@ -21,7 +22,7 @@ KEY = "0123456789abcdef"
 class Moody(MemoryFileSystem):  # type: ignore[misc]
     """Memory that refuses as often as it is told to, and notes what was written."""
 
-    protocol = "moody"
+    protocol = ("moody", "memory")  # of object stores, where nothing is renamed
     refusals = 0
     put: list[str] = []  # noqa: RUF012
 
@@ -58,13 +59,13 @@ def _trial(folder: Path, state: str) -> Path:
 
 
 def test_a_reader_never_sees_more_said_than_there_is(moody: type[Moody], tmp_path: Path) -> None:
-    Place("moody://a/b").send(KEY, _trial(tmp_path / "one", "running"))
+    KeptTrials(Place("moody://a/b")).send(KEY, _trial(tmp_path / "one", "running"))
     assert moody.put == ["predictions.npz", "weights.safetensors", "trial.json", CHECKPOINT]
     assert in_order(moody.put[::-1]) == moody.put
 
 
 def test_a_trial_comes_back_as_it_was_sent(moody: type[Moody], tmp_path: Path) -> None:
-    place, one = Place("moody://a/b"), _trial(tmp_path / "one", "running")
+    place, one = KeptTrials(Place("moody://a/b")), _trial(tmp_path / "one", "running")
     place.send(KEY, one)
     place.bring(KEY, tmp_path / "two")
     sent = {p.relative_to(tmp_path / "two").as_posix() for p in (tmp_path / "two").rglob("*.*")}
@@ -79,7 +80,7 @@ def test_a_trial_comes_back_as_it_was_sent(moody: type[Moody], tmp_path: Path) -
 
 
 def test_what_was_begun_here_is_offered_once(moody: type[Moody], tmp_path: Path) -> None:
-    place = Place("moody://a/b")
+    place = KeptTrials(Place("moody://a/b"))
     place.offer(KEY, _trial(tmp_path / "one", "unfinished"))
     write_trial(tmp_path / "one", _record("running"))
     place.offer(KEY, tmp_path / "one")
@@ -93,16 +94,16 @@ def test_a_place_that_refuses_for_a_while_is_asked_again(
     moody: type[Moody], tmp_path: Path
 ) -> None:
     moody.refusals = 3
-    Place("moody://a/b", waits=(0.01,) * 3).send(KEY, _trial(tmp_path / "one", "done"))
+    KeptTrials(Place("moody://a/b", (0.01,) * 3)).send(KEY, _trial(tmp_path / "one", "done"))
     assert "trial.json" in moody.put
     moody.refusals = 100
-    with pytest.raises(RefusedError, match="moody://a/b: 503 slow down"):
-        Place("moody://a/b", waits=(0.01,) * 3).send(KEY, _trial(tmp_path / "one", "done"))
+    with pytest.raises(RefusedError, match=r"moody://a/b/trials/.*: 503 slow down"):
+        KeptTrials(Place("moody://a/b", (0.01,) * 3)).send(KEY, _trial(tmp_path / "one", "done"))
 
 
 def test_waiting_ends_when_the_user_stops(moody: type[Moody], tmp_path: Path) -> None:
     moody.refusals = 100
-    place = Place("moody://a/b", waits=(3600.0,), given_up=lambda: True)
+    place = KeptTrials(Place("moody://a/b", (3600.0,), lambda: True))
     with pytest.raises(RefusedError):
         place.send(KEY, _trial(tmp_path / "one", "done"))
 
@@ -110,6 +111,6 @@ def test_waiting_ends_when_the_user_stops(moody: type[Moody], tmp_path: Path) ->
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(HeadstartError, match=r"s3://bucket/x needs a package .*s3fs"):
-        open_place("s3://bucket/x")
+        Place.of("s3://bucket/x")
     with pytest.raises(HeadstartError, match="nowhere://x is no place"):
-        open_place("nowhere://x")
+        Place.of("nowhere://x")
