@@ -12,7 +12,6 @@ from headstart.evidence.fitting import Curve, together
 from headstart.evidence.forecast import Withheld, probability
 from headstart.evidence.forecast_inputs import resampled_curves
 from headstart.evidence.statistics import Correct, granted_bootstrap
-from headstart.metrics import MetricName
 
 FOLLOWED = 60  # posteriors that a curve's end is drawn from
 UNFORETOLD = 1.0  # variance of the log odds of an end that no family of curves can tell
@@ -47,7 +46,6 @@ def look(
     control: Correct | None,
     guessing: float,
     seed: int,
-    metric: MetricName = "accuracy",
 ) -> Seen | None:
     """What there is to say by now of an arm's error after `steps`; None before its first step.
 
@@ -69,7 +67,6 @@ def look(
             _begun_at(curve, guessing, images),
             np.zeros(FOLLOWED),
             np.random.default_rng(seed),
-            metric,
         )
         ends = [log_odds(float(error), images) for error in drawn.at(steps).ravel()]
         forecast, spread = float(np.median(ends)), float(np.var(ends))

@@ -19,7 +19,6 @@ from headstart.data.dataset import Indices
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.mistakes import confidently_wrong
-from headstart.evidence.statistics import error_of_guessing
 from headstart.execution import ClassificationSetting, Costs, fabric, measure_costs
 from headstart.features import average_names, code_stages
 from headstart.features.cache import Cache
@@ -76,11 +75,6 @@ class Classes(Subject):
     def published(self) -> Chain:
         """See `Subject.published`."""
         return self.setting.published
-
-    @property
-    def guessing(self) -> float:
-        """The share of the images that are not of the commonest class."""
-        return error_of_guessing(self.dataset.labels[self.splits.validation])
 
     def settle(self, engine: str | None) -> None:
         """See `Subject.settle`."""

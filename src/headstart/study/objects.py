@@ -101,11 +101,6 @@ class Objects(Subject):
         """See `Subject.published`."""
         return load(self.setting.backbone, self.setting.weights)
 
-    @property
-    def guessing(self) -> float:
-        """Nothing is found by guessing."""
-        return 1.0
-
     def arms(self, asked: Question) -> tuple[list[Strategy], dict[str, str]]:
         """See `Subject.arms`."""
         strategies = choose(asked.strategies or OBJECT_NAMES, self.setting.stages, self._named)

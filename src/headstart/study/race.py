@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from headstart.evidence.fitting import Curve
+from headstart.evidence.statistics import error_of_guessing
 from headstart.execution import planned_flops
 from headstart.metrics import WORDS
 from headstart.records import read_answers, read_curve, write_json, write_trial
@@ -92,12 +93,10 @@ def _judge(
     ended = {arm.strategy.name for arm in alive if _has_ended(runs, arm)}
     judged = {}
     delta, seed = study.asked.delta, study.asked.seed
-    guessing = study.subject.guessing
+    guessing = error_of_guessing(study.dataset.labels[study.splits.validation])
     for one in field:
         if one.name in names and one.name not in ended:
-            why = left_out(
-                one, field, delta=delta, guessing=guessing, metric=study.subject.metric, seed=seed
-            )
+            why = left_out(one, field, delta=delta, guessing=guessing, seed=seed)
             if why is not None:
                 judged[one.name] = why
     _write(_file(study), share, judged)
@@ -114,7 +113,7 @@ def _tell(runs: Runs, alive: Sequence[ArmPlan], judged: dict[str, LeftOut], shar
     """Say where the arms stand, and which go no further: a long run is silent otherwise."""
     standing = [one for arm in alive if (one := _standing(runs, arm)).correct is not None]
     if standing:
-        words = WORDS[runs.study.subject.metric]
+        words = WORDS["accuracy"]  # only what is fitted to classification races
         told = ", ".join(f"{one.name} {words.value(one.accuracy)}" for one in standing)
         runs.listener.on_stage(f"the race at {share:.0%}: {told}")
     for name, why in judged.items():

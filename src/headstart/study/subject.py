@@ -69,11 +69,6 @@ class Subject(ABC):
     def published(self) -> Chain:
         """The backbone with its pretrained weights, at the size it was made for."""
 
-    @property
-    @abstractmethod
-    def guessing(self) -> float:
-        """The error on validation without looking at an image."""
-
     @abstractmethod
     def settle(self, engine: str | None) -> None:
         """Choose the engine, or take the one that was chosen before."""

@@ -10,7 +10,7 @@ from headstart.evidence.ends import Ends, Seen
 from headstart.evidence.fitting import Curve
 from headstart.evidence.race import chance_of_room, chance_to_exceed, look
 from headstart.evidence.statistics import Correct, granted_bootstrap
-from headstart.metrics import WORDS, MetricName, Words
+from headstart.metrics import WORDS, Words
 from headstart.strategies import CONTROL
 from headstart.strategies.defaults import scout_share
 from headstart.verdict.wording import chance
@@ -55,7 +55,6 @@ def left_out(
     *,
     delta: float,
     guessing: float,
-    metric: MetricName = "accuracy",
     hopeless: float = HOPELESS,
     ends: Ends = CALIBRATION.ends,
     patient: bool = True,
@@ -68,16 +67,15 @@ def left_out(
     a cheaper one if it ends within `delta`. Training from scratch always begins, because when it
     catches up is what is asked, and a `patient` race judges it in its favour: it matters if it
     comes within `delta`, whatever it costs. Plain successive halving would leave it out for having
-    begun behind. `guessing` is the error of the commonest class, or 1 where nothing is found by
-    guessing.
+    begun behind. `guessing` is the error of the commonest class.
     """
-    best, words = rival(arm, field), WORDS[metric]
+    best, words = rival(arm, field), WORDS["accuracy"]
     if best is None:
         return None
     assert best.correct is not None
     if arm.correct is None:
         return None if arm.scratch else _not_begun(best, delta, hopeless, words, seed)
-    seen = look_at(arm, field, guessing=guessing, metric=metric, seed=seed)
+    seen = look_at(arm, field, guessing=guessing, seed=seed)
     if seen is None:
         return None
     dearer = arm.flops > best.flops and not (arm.scratch and patient)
@@ -109,7 +107,6 @@ def look_at(
     field: Sequence[Standing],
     *,
     guessing: float,
-    metric: MetricName = "accuracy",
     seed: int = 0,
 ) -> Seen | None:
     """What the race has to go by for `arm`; None before its first step, or without a rival."""
@@ -117,7 +114,7 @@ def look_at(
     if best is None or best.correct is None or arm.curve is None:
         return None
     control = next((one.correct for one in field if one.name == CONTROL), None)
-    return look(arm.curve, arm.steps, best.correct, control, guessing, seed, metric)
+    return look(arm.curve, arm.steps, best.correct, control, guessing, seed)
 
 
 def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -> set[str]:
