@@ -10,8 +10,6 @@ import pytest
 from ap_arms import DEAR, SCRATCH, TUNED, arm, pure, values
 
 from headstart.evidence.breakdown import Breakdown, Overfitting
-from headstart.evidence.ends import Ends, Shrinkage
-from headstart.evidence.fitting import Curve
 from headstart.evidence.forecast import Forecast
 from headstart.evidence.outlook import Outlook
 from headstart.evidence.sizes import BreakEven, Sizes, Subset
@@ -24,7 +22,7 @@ from headstart.verdict.answer_forecast import forecast_answer
 from headstart.verdict.answer_tuning import tuning_answer
 from headstart.verdict.decide import decide
 from headstart.verdict.foretelling import foretold
-from headstart.verdict.racing import LeftOut, Standing, left_out
+from headstart.verdict.racing import LeftOut
 from headstart.verdict.sizes import said as sizes_said
 from headstart.verdict.verified import notes, rows
 
@@ -89,22 +87,6 @@ def test_an_ap_that_may_be_nothing_is_said_to_be_no_better_than_guessing() -> No
     assert not any("guesses" in one for one in decide([TUNED], metric="box AP").reasons)
 
 
-def standing(name: str, flops: float, errors: list[float], **more: Any) -> Standing:
-    steps = [float(20 * k) for k in range(len(errors))]
-    return Standing(
-        name, flops, 300, taken=int(steps[-1]), curve=Curve(steps, errors),
-        correct=values(1 - errors[-1], 1000), **more,
-    )  # fmt: skip
-
-
-def race(one: Standing, *others: Standing) -> LeftOut | None:
-    own_way = Shrinkage(0, 0, 0, 0, 0, noise=0.02, spread=1.0)
-    return left_out(
-        one, [one, *others], delta=0.01, guessing=1.0, metric="mask AP", hopeless=0.2,
-        ends=Ends(own_way, own_way),
-    )  # fmt: skip
-
-
 def test_a_frozen_random_backbone_is_the_control_of_a_frozen_one() -> None:
     control, frozen = arm("frozen-random", 0.05, flops=5e12), arm("frozen-backbone", 0.22)
     [said] = [
@@ -113,25 +95,6 @@ def test_a_frozen_random_backbone_is_the_control_of_a_frozen_one() -> None:
     assert said == (
         "Control: a frozen random backbone gave 5.0 AP against 22.0 AP for frozen-backbone, 17 AP "
         "points less."
-    )
-
-
-def test_a_race_tells_where_an_arm_was_left_out_in_ap() -> None:
-    best = standing("partial", 10.0, [1.0, 0.7, 0.69, 0.688, 0.688, 0.688])
-    flat = standing("fine-tune", 50.0, [1.0, 0.97, 0.96, 0.96, 0.96, 0.96])
-    found = race(flat, best)
-    assert found is not None
-    assert found.reason.startswith(
-        "left out after 100 of 300 steps at 4.0 AP: it would end more than 1 AP point above "
-        "partial (31.2 AP) with a chance of"
-    )
-    perfect = standing("partial", 10.0, [1.0, 0.1, 0.001, 0.001, 0.001, 0.001])
-    unbegun = Standing("fine-tune", 50.0, 300)
-    late = race(unbegun, perfect)
-    assert late is not None
-    assert late.reason.startswith(
-        "not run: partial has mask AP 99.9, so the chance that anything is more than 1 AP point "
-        "better is"
     )
 
 
