@@ -133,7 +133,7 @@ def test_torchrun_knows_its_options_and_restarts_on_stores_of_their_own() -> Non
 
     text = (EXAMPLES / "slurm_torchrun.sbatch").read_text(encoding="utf-8")
     assert "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1\n" in text
-    call = re.search(r" torchrun (--.*)", text.replace("\\\n", " "))
+    call = re.search(r" torchrun +(--.*)", text.replace("\\\n", " "))
     assert call is not None
     read = get_args_parser().parse_args(shlex.split(call[1]))
     assert (read.rdzv_backend, read.max_restarts, read.module) == ("c10d", 3, True)
