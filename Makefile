@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench backtest backtest-grid lint format clean setup
+.PHONY: help demo test test-all bench bench-scale backtest backtest-grid lint format clean setup
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bench: $(READY)  ## Time headstart beside its peers and the machine's limits (ha
 	@test -e $(VENV)/.bench || { $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-input --constraint constraints.txt --editable '.[dev,bench]' && touch $(VENV)/.bench; }
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench --to bench/RESULTS.md $(DATA:%=--data %)
+
+bench-scale: $(READY)  ## Time many trials, images and processes, here and simulated (20 minutes, quiet)
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench.scale --to bench/SCALE.md
 
 backtest: $(READY)  ## Replay every way of choosing on the measured grid (a minute)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m backtest.replay --to backtest/RESULTS.md

@@ -49,12 +49,12 @@ HEADER = """\
 |---|---|---|---|---|"""
 
 
-def write(path: Path, marks: Sequence[Mark | Skipped]) -> None:
-    """The whole table, with the machine and the day."""
+def write(path: Path, marks: Sequence[Mark | Skipped], title: str, command: str) -> None:
+    """The whole table, with the machine, the day, and the command that made it."""
     day = datetime.now(UTC).date().isoformat()
     rows = "\n".join(line(mark) for mark in marks)
     path.write_text(
-        "# Speed marks\n\nWritten by `make bench`. Each ratio is of runs that took turns in one "
+        f"# {title}\n\nWritten by `{command}`. Each ratio is of runs that took turns in one "
         f"process or shell; see `bench/`.\n\n{day}, {machine()}.\n\n{HEADER}\n{rows}\n",
         encoding="utf-8",
     )

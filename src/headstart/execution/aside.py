@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from headstart.training import StoppedError
 
 Item = TypeVar("Item")
+LEAST_WAITING = 64  # trials that may wait, so that a cluster that grows sees what is wanted
 _NOT_BEGUN = object()
 
 
@@ -59,6 +60,11 @@ def side_by_side(
         raise error
     results = [futures[place].result() for place in range(len(items))]
     return [result for result in results if result is not _NOT_BEGUN]
+
+
+def threads_for(at_once: int) -> int:
+    """Threads for what can run `at_once`: as many wait as can run twice over."""
+    return max(LEAST_WAITING, 2 * at_once)
 
 
 def by_cost(

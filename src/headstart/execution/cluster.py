@@ -13,7 +13,7 @@ import ray
 import ray.exceptions
 
 from headstart.errors import HeadstartError
-from headstart.execution.aside import side_by_side
+from headstart.execution.aside import side_by_side, threads_for
 from headstart.execution.executor import Executor, Job, Watch
 from headstart.execution.kept_trials import KeptTrials
 from headstart.execution.setting import Setting, trial_folder
@@ -28,7 +28,6 @@ Item = TypeVar("Item")
 DEATHS = 3  # of its workers from which a trial goes on; one that dies again has a reason in it
 POLL = 0.2  # seconds between two looks at whether the user stopped
 OBJECT_STORE = 2**29  # bytes, of a cluster of our own: only settings travel
-LEAST_WAITING = 64  # tasks that may wait, so that a cluster that grows sees what is wanted
 
 
 @dataclass
@@ -130,7 +129,7 @@ class Ray(Executor):
         after: Callable[[Item], Sequence[Item]] = lambda item: (),
     ) -> list[Any]:
         """See `Executor.each`."""
-        most = max(LEAST_WAITING, 2 * self.at_once)
+        most = threads_for(self.at_once)
         return side_by_side(
             function, items, most=most, cost=cost, after=after, abort=self._aborted.set
         )

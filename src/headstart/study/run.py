@@ -8,7 +8,7 @@ from headstart.study.listener import Listener
 from headstart.study.plan import Study
 from headstart.study.race import race, racing_arms
 from headstart.study.runs import Ran, Runs, is_spent, seconds_spent
-from headstart.study.sizes import reserved, run_sizes
+from headstart.study.sizes import reserved, size_runs
 from headstart.study.tuning import run_tuning
 from headstart.training import StoppedError
 
@@ -22,14 +22,35 @@ def run_arms(study: Study, listener: Listener, executor: Executor | None = None)
     runs = Runs(study, listener.in_turn(), reserved(study), executor)
     try:
         _probe(runs)
-        _run(runs)
-        if study.asked.tuning_study:
-            runs.reserved = reserved(study, tuning=False)
-            run_tuning(runs, study.resolved.arms)
-        run_sizes(runs, _run)
+        run_trials(runs)
     except StoppedError:
         pass
     return runs.ran
+
+
+def run_trials(runs: Runs) -> None:
+    """The arms on all training images, then those of each subset.
+
+    Subsets wait for the whole only where a budget may end before all has run: the verdict needs
+    the whole. Otherwise they are independent of it, and run beside it where there is room.
+    """
+
+    def run(part: Runs) -> None:
+        _run(part)
+        if part is runs and study.asked.tuning_study:
+            runs.reserved = reserved(study, tuning=False)
+            run_tuning(runs, study.resolved.arms)
+
+    def before(part: Runs) -> list[Runs]:
+        return [runs] if part is not runs and study.asked.budget_seconds is not None else []
+
+    study = runs.study
+    runs.executor.each(
+        run,
+        [runs, *size_runs(runs)],
+        cost=lambda part: len(part.study.setting.training),
+        after=before,
+    )
 
 
 def _run(runs: Runs) -> None:

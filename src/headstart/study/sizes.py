@@ -27,19 +27,15 @@ def size_studies(study: Study) -> list[tuple[SizePlan, Study]]:
     return [(plan, _on(study, plan, images)) for plan, images in zip(plans, drawn, strict=True)]
 
 
-def run_sizes(runs: Runs, run_arms: Callable[[Runs], None]) -> None:
-    """Run each subset's arms with `run_arms`, as those of the whole were run."""
+def size_runs(runs: Runs) -> list[Runs]:
+    """The runs of each subset's arms, the smallest first, under the budget of the whole."""
     later = reserved(runs.study, tuning=False)
     parts = []
     for plan, study in size_studies(runs.study):
         later -= _seconds(plan.arms)
         parts.append(runs.beside(study, _telling(runs.listener, plan.images), later))
         runs.ran.sizes[plan.images] = parts[-1].ran
-
-    def run(part: Runs) -> None:
-        run_arms(part)
-
-    runs.executor.each(run, parts, cost=lambda part: len(part.study.setting.training))
+    return parts
 
 
 def reserved(study: Study, *, tuning: bool = True) -> float:

@@ -1,0 +1,161 @@
+"""A study of 512 trials on 1 to 512 simulated workers: `python -m bench.scale_simulated`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backtest.packing import read_table
+
+from bench.pairs import Mark, Skipped
+from bench.recorded import Recorded
+from bench.virtual import Cluster
+from headstart.study import Question
+from headstart.study.listener import Listener
+from headstart.study.plan import Study, prepare
+from headstart.study.question import ArmPlan
+from headstart.study.run import run_trials
+from headstart.study.runs import Runs
+
+WORKERS = tuple(2**power for power in range(10))
+MARKED, LEAST = 128, 0.8
+SIZES = (100, 300, 1000)  # training images that several data sets of the table were run with
+NAMED = ("linear", "svm", "linear-all-stages", "frozen-random", "partial", "fine-tune", "scratch")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study: all arms, with so many seeds, on so many sizes from a tenth of the images to all."""
+
+    name: str
+    sizes: int
+    seeds: int
+    arms: tuple[str, ...] = NAMED
+    race: bool = False
+
+    @property
+    def shares(self) -> list[float]:
+        """Of the training images, without all."""
+        steps = self.sizes - 1
+        return [round(0.1 ** (1 - k / steps), 4) for k in range(steps)] if steps else []
+
+
+# Each has 512 trials, sweeps among them; the race ends most of its own before they have begun.
+EVERY = Asked("every arm: 16 sizes, 5 seeds", 16, 5)
+QUESTION = Asked(
+    "linear, svm, fine-tune, scratch: 16 sizes, 12 seeds",
+    16,
+    12,
+    ("linear", "svm", "fine-tune", "scratch"),
+)
+SEEDS = Asked("linear, svm, fine-tune, scratch: 4 sizes, 60 seeds", 4, 60, QUESTION.arms)
+TUNED = Asked(
+    "linear, svm, partial, fine-tune: 16 sizes, 12 seeds",
+    16,
+    12,
+    ("linear", "svm", "partial", "fine-tune"),
+)
+RACED = Asked("every arm, with a race: 16 sizes, up to 5 seeds", 16, 5, race=True)
+STUDIES = (EVERY, QUESTION, SEEDS, TUNED)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One study on so many workers; seconds are those of the machine that was recorded."""
+
+    workers: int
+    trials: int  # tasks that workers ran; a race gives a trial several
+    busy: float  # seconds of work
+    makespan: float  # seconds
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the workers' time in which they worked."""
+        return self.busy / (self.workers * self.makespan)
+
+
+def simulate(asked: Asked, workers: Sequence[int], work: Path) -> list[Simulated]:
+    """The study on each number of workers, every decision made by the code that makes it on Ray."""
+    study = prepared(asked, work)
+    return [on(study, count, work / f"on-{count}") for count in workers]
+
+
+def on(study: tuple[Study, Recorded], workers: int, folder: Path) -> Simulated:
+    """A study that was `prepared`, in a folder of its own, on so many workers."""
+    planned, recorded = study
+    cluster = Cluster(workers, recorded)
+    there = replace(planned, folder=folder)
+    run_trials(Runs(there, Listener(), executor=cluster))
+    return Simulated(workers, len(cluster.ran), cluster.busy, cluster.now)
+
+
+def prepared(asked: Asked, work: Path) -> tuple[Study, Recorded]:
+    """The plan, with the steps that were recorded, and what its trials are replayed from.
+
+    The digits stand for the images: nothing is computed of them.
+    """
+    cells = [c for c in read_table() if c.backbone == "lite0" and c.size in SIZES]
+    question = Question(
+        data="digits",
+        image_size=32,
+        strategies=list(asked.arms),
+        steps=8,
+        seeds=asked.seeds,
+        sizes=asked.shares or None,
+        race=asked.race,
+    )
+    study = prepare(question, work / "plan")
+    training = len(study.setting.training)
+    recorded = Recorded(cells, SIZES[-1], training)
+
+    def with_steps(arms: Sequence[ArmPlan], images: int) -> list[ArmPlan]:
+        unit = recorded.unit(images)
+        return [arm.model_copy(update={"unit": unit if arm.unit else 0}) for arm in arms]
+
+    parts = [
+        part.model_copy(update={"arms": with_steps(part.arms, part.images)})
+        for part in study.resolved.sizes
+    ]
+    arms = with_steps(study.resolved.arms, training)
+    resolved = study.resolved.model_copy(update={"arms": arms, "sizes": parts})
+    return replace(study, resolved=resolved), recorded
+
+
+def marks(work: Path) -> Iterator[Mark | Skipped]:
+    """Efficiency at 128 workers of studies of 512 trials; what bounds it is in the detail."""
+    for number, asked in enumerate(STUDIES):
+        unbounded = 10**4  # workers: then only what waits for other trials takes time
+        found = simulate(asked, (MARKED, unbounded), work / f"simulated-{number}")
+        at, free = found
+        bound = at.busy / (MARKED * max(free.makespan, at.busy / MARKED))
+        yield Mark(
+            f"simulated efficiency at {MARKED} workers, {at.trials} trials: {asked.name}",
+            at.efficiency,
+            at.efficiency,
+            at.efficiency,
+            at_least=LEAST,
+            detail=f"{at.busy:.0f} s of work in {at.makespan:.0f} s; the longest chain takes "
+            f"{free.makespan:.0f} s, so {bound:.2f} is the most",
+        )
+
+
+def table(asked: Asked, work: Path) -> str:
+    """Markdown: every number of workers."""
+    rows = [
+        f"| {one.workers} | {one.makespan:.0f} s | {one.efficiency:.0%} |"
+        for one in simulate(asked, WORKERS, work)
+    ]
+    return "\n".join(["| workers | makespan | efficiency |", "|---|---|---|", *rows])
+
+
+def main() -> None:
+    """Print the tables of all studies."""
+    with tempfile.TemporaryDirectory(prefix="headstart-bench-") as work:
+        for number, asked in enumerate((*STUDIES, RACED)):
+            print(f"{asked.name}\n\n{table(asked, Path(work) / str(number))}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
