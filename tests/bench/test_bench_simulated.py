@@ -169,6 +169,18 @@ def test_subsets_run_beside_the_whole_and_sweeps_before_what_they_tune(
         assert all(one.begun > first for one in mine if one.trial.role == "trial")
 
 
+def test_subsets_wait_for_the_whole_where_a_budget_may_end_before_them(
+    small: tuple[Study, Recorded], tmp_path: Path
+) -> None:
+    planned, recorded = small
+    cluster = Cluster(1000, recorded)
+    asked = planned.asked.model_copy(update={"budget_seconds": 1e9})
+    study = Study(asked, planned.resolved, planned.subject, tmp_path / "study")
+    run_trials(Runs(study, Listener(), executor=cluster))
+    half = len(cluster.ran) // 2
+    assert max(one.ended for one in cluster.ran[:half]) == min(o.begun for o in cluster.ran[half:])
+
+
 def test_a_race_is_judged_at_its_rungs(tmp_path: Path) -> None:
     raced = Asked("raced", 1, 2, ("linear", "partial", "fine-tune", "scratch"), race=True)
     planned = prepared(raced, tmp_path / "plan")
