@@ -63,7 +63,7 @@ def test_a_recipe_gives_optimizer_schedule_and_rate_and_is_part_of_the_protocol(
     assert recipe(Trial(FINE_TUNE, 0, UNIT), setting_for(dataset, tmp_path)).rates != plan.rates
 
 
-@pytest.mark.parametrize("stop", [3, LATE + 1])
+@pytest.mark.parametrize("stop", [pytest.param(3, marks=pytest.mark.slow), LATE + 1])
 def test_a_late_cascade_begins_as_copies_and_a_stopped_run_ends_alike(
     dataset: ObjectDataset, tmp_path: Path, stop: int
 ) -> None:

@@ -136,6 +136,7 @@ def test_an_arm_alone_has_nobody_to_race(pictures: Path, tmp_path: Path) -> None
     assert racing_arms(study, arms[1:2]) == []
 
 
+@pytest.mark.slow
 def test_a_scout_that_would_be_most_of_the_run_is_left_to_the_sweep(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,6 +181,7 @@ def test_a_study_of_each_family_runs_and_is_told_beside_what_was_published(
     assert runs["random", 2]["samples"]["with_pretraining"] == runs["random", 2]["samples"]["own"]
 
 
+@pytest.mark.slow
 def test_what_has_ended_is_not_run_again_and_a_stopped_study_goes_on(
     drawn: Path, tmp_path: Path
 ) -> None:
