@@ -14,7 +14,6 @@ import numpy.typing as npt
 import torch
 
 from headstart.backbones import LAST, Chain, Learner, batchnorm_to_groupnorm, load, profile
-from headstart.data import Dataset, Splits
 from headstart.errors import HeadstartError
 from headstart.execution.frozen import activations_for, keeping_for
 from headstart.execution.setting import Setting, Start, digests_of, weights_of
@@ -76,16 +75,6 @@ class ClassificationSetting(Setting):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.cache = self.cache and Cache.default()  # on each machine its own
-
-    @property
-    def images(self) -> Dataset:
-        """See `Setting.images`."""
-        return self.data.dataset
-
-    @property
-    def splits(self) -> Splits:
-        """See `Setting.splits`."""
-        return self.data.splits
 
     def on(self, training: npt.NDArray[np.int64]) -> ClassificationSetting:
         """The same with other training images: what was kept of these does not go with it."""

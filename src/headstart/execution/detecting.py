@@ -12,9 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.backbones import Learner
-from headstart.data import Splits
 from headstart.data.object_views import short_side_size
-from headstart.data.objects import ObjectDataset
 from headstart.detectors import (
     Detector,
     DetectorSpecification,
@@ -42,16 +40,6 @@ class DetectionSetting(Setting):
     specification: DetectorSpecification
     allow_small: bool = False  # whether BatchNorm may learn from batches under 16 images
     recipe: DetectionRecipe | None = None  # how trials train; AdamW by `schedule` where None
-
-    @property
-    def images(self) -> ObjectDataset:
-        """See `Setting.images`."""
-        return self.data.dataset
-
-    @property
-    def splits(self) -> Splits:
-        """See `Setting.splits`."""
-        return self.data.splits
 
     def on(self, training: npt.NDArray[np.int64]) -> DetectionSetting:
         """The same with other training images."""

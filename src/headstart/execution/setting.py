@@ -78,14 +78,14 @@ class Setting(ABC):
         """The same with other training images."""
 
     @property
-    @abstractmethod
     def images(self) -> Dataset | ObjectDataset:
         """All images, with their labels."""
+        return self.data.dataset
 
     @property
-    @abstractmethod
     def splits(self) -> Splits:
         """Which image is in which split."""
+        return self.data.splits
 
     @property
     def training(self) -> npt.NDArray[np.int64]:

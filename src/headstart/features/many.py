@@ -91,7 +91,7 @@ def extract_many(
 
     Raises:
         HeadstartError: for bad input; for another question than `to` was asked before; where Ray
-            is not installed; where a store refuses for more than two minutes.
+            is not installed; where a store refuses for more than five minutes.
     """
     if images_per_file < 1:
         raise HeadstartError(f"--images-per-file {images_per_file}: give 1 or more.")

@@ -47,7 +47,7 @@ class Subject(ABC):
     @property
     def splits(self) -> Splits:
         """Which image is in which split."""
-        return self.setting.data.splits
+        return self.setting.splits
 
     @property
     @abstractmethod
