@@ -22,6 +22,8 @@ def main() -> None:
     arguments = _arguments()
     try:
         if arguments.command == "grid":
+            if not arguments.anew and (count := grid.lay_out(arguments.work)):
+                print(f"{count} cells are taken from {packing.TABLE}", flush=True)
             sources = Sources(arguments.data, arguments.fashion)
             grid.run(arguments.work, sources, arguments.weights, arguments.workers)
         elif arguments.command == "pack":
@@ -46,6 +48,7 @@ def _arguments() -> argparse.Namespace:
         help="Fashion-MNIST's idx files (Debian: dataset-fashion-mnist)",
     )
     whole.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    whole.add_argument("--anew", action="store_true", help="run the committed table's cells too")
     worker = commands.add_parser("worker", help="one of its processes")
     pack = commands.add_parser("pack", help="write the finished cells into the table")
     for command in (whole, worker, pack):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backtest.cells import Cell, Place, write_cell
+from backtest.packing import TABLE, read_table
 from backtest.sets import SEEDS, SETS, Sources, manifest, prepare_set
 from backtest.studies import run_cell
 from headstart.errors import HeadstartError
@@ -72,6 +73,21 @@ def prepare_sets(work: Path, sources: Sources) -> None:
             prepare_set(work, name, sources)
         except HeadstartError as error:
             print(f"{name} is left out: {error}", flush=True)
+
+
+def lay_out(work: Path, table: Path = TABLE) -> int:
+    """Write the table's cells that a work folder has not yet as its own; how many there were.
+
+    So a grid goes on where its table was committed, on another machine too.
+    """
+    missing = [
+        (path, cell)
+        for cell in (read_table(table) if table.exists() else ())
+        if not (path := work / "cells" / f"{cell.place.name}.json").exists()
+    ]
+    for path, cell in missing:
+        write_cell(path, cell)
+    return len(missing)
 
 
 def run(work: Path, sources: Sources, weights: Path, workers: int) -> None:

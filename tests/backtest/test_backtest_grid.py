@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backtest.cells import Cell, Place
+from backtest.cells import Cell, Place, read_work, write_cell
+from backtest.packing import write_table
 from backtest.sets import SEEDS, SETS
 from backtest.studies import ANSWERS, run_cell
+from backtest_simulated import simulated
 from PIL import Image
 
 from backtest import grid
@@ -127,3 +129,17 @@ def test_a_cell_that_is_taken_up_again_gives_the_same(ran: tuple[Question, Path,
         wrong = {**json.loads(first), "right": "0000"}
         path.write_text(json.dumps(wrong) + "\n" + path.read_text())
     assert run_cell(PLACE, asked, study).model_dump_json() == cell.model_dump_json()
+
+
+def test_a_grid_goes_on_from_the_committed_table(tmp_path: Path) -> None:
+    cells = [simulated(data=name) for name in ("digits", "shapes", "coco")]
+    table, work = tmp_path / "table.xz", tmp_path / "work"
+    write_table(cells, table)
+    own = cells[0].model_copy(update={"commonest": 0.125})
+    write_cell(work / "cells" / f"{own.place.name}.json", own)
+    assert grid.lay_out(work, table) == 2
+    assert [cell.place for cell in read_work(work)] == sorted(cell.place for cell in cells)
+    kept = next(cell for cell in read_work(work) if cell.place == own.place)
+    assert kept.commonest == 0.125
+    assert grid.lay_out(work, table) == 0
+    assert grid.lay_out(tmp_path / "other", tmp_path / "no-table.xz") == 0

@@ -176,15 +176,17 @@ def test_a_command_that_is_killed_continues_and_gives_the_same_study(
 
 @pytest.mark.slow
 def test_a_node_that_disappears_loses_nothing(
-    finished: Finished, tmp_path: Path, ray_folder: Path
+    finished: Finished, tmp_path: Path, ray_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a process of its own: this one may be connected to another cluster."""
     pytest.importorskip("ray", reason="Ray is not installed")
+    # Ray's Cluster also writes its address below the folder that is its own by default.
+    monkeypatch.setenv("RAY_TMPDIR", str(ray_folder))
     folder = tmp_path / "study"
     _begun(finished, folder, without=("scratch",))
     checkpoint = folder / "trials" / finished.key("scratch") / "checkpoint" / "state.pt"
     ended = subprocess.run(
-        [sys.executable, "-c", NODES, str(folder), str(checkpoint), str(ray_folder)],
+        [sys.executable, "-c", NODES, str(folder), str(checkpoint), str(ray_folder / "ray")],
         capture_output=True,
         text=True,
         timeout=2 * PATIENCE,
