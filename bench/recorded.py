@@ -31,21 +31,20 @@ SLEPT = 10.0  # x what the others took, from which a machine is taken to have sl
 class Recorded(Source):
     """Each subset of the images is replayed from the cells of the recorded size next to its own.
 
-    Those are of several data sets; the seeds take them in turn, beginning elsewhere for each
-    subset, so that equal trials take as different times as they did. Seeds of one number share a
-    cell, so that arms can be compared.
+    The study's seeds take the recorded ones in turn, beginning elsewhere for each subset, so that
+    equal trials take as different times as they did. Seeds of one number share a cell, so that
+    arms can be compared.
 
     Args:
-        cells: of one backbone.
+        cells: of one data set and backbone.
         whole: what the study's training images stand for: the size of a recorded cell.
     """
 
     def __init__(self, cells: Sequence[Cell], whole: int, training: int) -> None:
         self._scale = whole / training
-        awake = without_sleep(cells)
         self._cells = {
-            size: sorted((c for c in awake if c.size == size), key=lambda c: c.place)
-            for size in sorted({cell.size for cell in awake})
+            size: sorted((c for c in cells if c.size == size), key=lambda c: c.place)
+            for size in sorted({cell.size for cell in cells})
         }
 
     def cell(self, images: int, seed: int) -> Cell:

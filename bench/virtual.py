@@ -15,6 +15,7 @@ from headstart.execution.aside import by_cost, side_by_side, threads_for
 from headstart.execution.executor import Executor, Job, Watch
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record
+from headstart.execution.turns import handed_over
 from headstart.records import TrialRecord, read_trial
 from headstart.training import PausedError, StoppedError
 
@@ -46,7 +47,7 @@ class Ran:
 
 @dataclass(order=True)
 class _Task:
-    where: Path_
+    order: tuple[float, Path_]  # -cost, and where it was asked
     seconds: float = field(compare=False)
     trial: Trial = field(compare=False)
     ready: threading.Event = field(default_factory=threading.Event, compare=False)
@@ -55,7 +56,8 @@ class _Task:
 
 
 class Cluster(Executor):
-    """`workers` equal workers, each with one trial at a time, first come, first served, as on Ray.
+    """`workers` equal workers, each with one trial at a time, in the order of `Ray`: it is handed
+    the highest cost of those that wait, and serves first what came first.
 
     The study's logic runs as it does on Ray, in the same threads. The clock stands still while any
     of them has something to do and moves when all wait for trials, to the next end of one. What
@@ -71,7 +73,8 @@ class Cluster(Executor):
         self._source, self._lock = source, threading.RLock()
         self._active = 1  # threads that have something to do now; one of them is the caller's
         self._asked: list[_Task] = []  # at this moment, in any order
-        self._queue: list[_Task] = []  # the first come first
+        self._waiting: list[_Task] = []  # for their turn: the highest cost first
+        self._queue: list[_Task] = []  # handed over: the first come first
         self._running: list[tuple[float, int, _Task]] = []  # a heap: end, worker
         self._free = list(range(workers))  # a heap
         self._here = threading.local()
@@ -95,7 +98,7 @@ class Cluster(Executor):
             return ended
         before = read_trial(folder)
         seconds = self._source.seconds(job, setting) - (before.wall_seconds if before else 0.0)
-        self._work(_Task(self._where, max(0.0, seconds), job.trial))
+        self._work(_Task((-job.cost, self._where), max(0.0, seconds), job.trial))
         record = self._source.leave(job, setting, folder)
         if record.state == "unfinished":
             raise PausedError
@@ -149,10 +152,13 @@ class Cluster(Executor):
 
     def _move(self) -> None:
         """Move the clock on, where nobody has anything to do before."""
-        if self._active or not (self._asked or self._queue or self._running):
+        if self._active or not (self._asked or self._waiting or self._queue or self._running):
             return
-        self._queue += sorted(self._asked)
+        self._waiting = sorted((*self._waiting, *self._asked))
         self._asked.clear()
+        places = handed_over(self.workers) - len(self._queue) - len(self._running)
+        self._queue += self._waiting[:places]
+        del self._waiting[:places]
         while self._queue and self._free:
             task = self._queue.pop(0)
             task.worker, task.begun = heapq.heappop(self._free), self.now
@@ -169,7 +175,8 @@ class Cluster(Executor):
         """Let all who wait return."""
         with self._lock:
             self._aborted = True
-            for task in (*self._asked, *self._queue, *(task for *_, task in self._running)):
+            running = (task for *_, task in self._running)
+            for task in (*self._asked, *self._waiting, *self._queue, *running):
                 task.ready.set()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from backtest.packing import read_table
 from bench.recorded import without_sleep
-from bench.scale_simulated import Asked, Recorded, on, prepared
+from bench.scale_simulated import Asked, Recorded, on, prepared, recorded_cells
 from bench.virtual import Cluster, Source
 
 from headstart.execution.executor import Job, Watch
@@ -25,7 +25,7 @@ SMALL = Asked("small", 2, 3, ("linear", "fine-tune", "scratch"))
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Recorded]:
-    return prepared(SMALL, tmp_path_factory.mktemp("small"))
+    return prepared(SMALL, recorded_cells()["digits"], tmp_path_factory.mktemp("small"))
 
 
 class _Given(Source):
@@ -71,6 +71,18 @@ def test_the_longest_come_first_and_workers_never_idle_beside_work(tmp_path: Pat
     assert begun == {6: 0, 5: 0, 4: 5, 3: 6, 2: 9, 1: 9}
     assert (cluster.now, cluster.busy) == (11, 21)
     assert cluster.efficiency == pytest.approx(21 / 22)
+
+
+def test_of_those_that_wait_the_one_with_the_most_to_do_is_handed_over(tmp_path: Path) -> None:
+    cluster = Cluster(1, _Given())
+
+    def run(seconds: int) -> None:
+        job: Any = Job(_Trial(seconds), cost=float(seconds))  # type: ignore[arg-type]
+        cluster.run(job, _Setting(), tmp_path, Watch())  # type: ignore[arg-type]
+
+    cluster.each(run, range(1, 13))
+    # Five are handed over at once, the most costly first; then, with each that ends, the next.
+    assert [one.trial.seed for one in cluster.ran] == list(range(12, 0, -1))
 
 
 def test_what_comes_after_another_waits_for_it_and_nested_work_too(tmp_path: Path) -> None:
@@ -183,7 +195,7 @@ def test_subsets_wait_for_the_whole_where_a_budget_may_end_before_them(
 
 def test_a_race_is_judged_at_its_rungs(tmp_path: Path) -> None:
     raced = Asked("raced", 1, 2, ("linear", "partial", "fine-tune", "scratch"), race=True)
-    planned = prepared(raced, tmp_path / "plan")
+    planned = prepared(raced, recorded_cells()["digits"], tmp_path / "plan")
     found = on(planned, 4, tmp_path / "raced")
     states = {r.state for r in read_trials(tmp_path / "raced")}
     assert (tmp_path / "raced" / "race.json").exists()

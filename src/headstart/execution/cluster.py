@@ -1,4 +1,4 @@
-"""Trials as tasks of Ray: it places, repeats and cancels them; nothing of that is ours."""
+"""Trials as tasks of Ray: it places, repeats and cancels them. Ours is which it gets first."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from headstart.execution.executor import Executor, Job, Watch
 from headstart.execution.kept_trials import KeptTrials
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record, in_a_line, new_record
+from headstart.execution.turns import POLL, Turns, handed_over
 from headstart.execution.worker import Ended, Parcel, Task, work
 from headstart.features.cluster import connect
 from headstart.places import Place, RefusedError
@@ -26,7 +27,6 @@ from headstart.training import PausedError, StoppedError, checkpoint
 
 Item = TypeVar("Item")
 DEATHS = 3  # of its workers from which a trial goes on; one that dies again has a reason in it
-POLL = 0.2  # seconds between two looks at whether the user stopped
 OBJECT_STORE = 2**29  # bytes, of a cluster of our own: only settings travel
 
 
@@ -57,6 +57,7 @@ class Ray(Executor):
 
     def __post_init__(self) -> None:
         self._ours = connect(self.address, object_store_memory=OBJECT_STORE)
+        self._turns = Turns(lambda: handed_over(self.at_once))
         needed = {"CPU": float(self.cpus), "GPU": self.gpus}
         for what, count in needed.items():
             # Elsewhere a cluster may still grow; this machine does not.
@@ -95,7 +96,7 @@ class Ray(Executor):
         ended = ended_record(folder)
         if ended is not None:
             return ended
-        if watch.stop_requested() or self._aborted.is_set():
+        if self._given_up(watch):
             raise StoppedError
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -113,7 +114,8 @@ class Ray(Executor):
                 self.waits,
                 Path.cwd(),
             )
-            outcome = self._result(task, watch)
+            with self._turns.taken(job.cost, lambda: self._given_up(watch)):
+                outcome = self._result(task, watch)
             if kept is not None:
                 kept.bring(key, folder)
         except RefusedError as refused:
@@ -133,6 +135,9 @@ class Ray(Executor):
         return side_by_side(
             function, items, most=most, cost=cost, after=after, abort=self._aborted.set
         )
+
+    def _given_up(self, watch: Watch) -> bool:
+        return watch.stop_requested() or self._aborted.is_set()
 
     def _kept(self, watch: Watch) -> KeptTrials | None:
         if self.place is None:
@@ -161,7 +166,7 @@ class Ray(Executor):
     def _result(self, task: Task, watch: Watch) -> Ended:
         waiting, cancelled = [self._work.remote(task)], False
         while not ray.wait(waiting, timeout=POLL)[0]:
-            if not cancelled and (watch.stop_requested() or self._aborted.is_set()):
+            if not cancelled and self._given_up(watch):
                 ray.cancel(waiting[0])
                 cancelled = True
         try:

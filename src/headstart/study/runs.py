@@ -219,7 +219,8 @@ class Runs:
                 return None
             judging = study.resolved.costs.judging if study.resolved.costs else 0.0
             later = left * of_an_arm + self.reserved + judging
-            job = Job(trial, share, Allowance(study.asked.budget_seconds, spent, later))
+            allowance = Allowance(study.asked.budget_seconds, spent, later)
+            job = Job(trial, share, allowance, self.cost(arm))
             if study.setting.ranks.any(listener.stop_requested()):
                 raise StoppedError
             watch = Watch(listener.on_point, listener.on_step, listener.stop_requested)

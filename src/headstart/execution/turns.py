@@ -1,0 +1,61 @@
+"""Whose turn it is, where more wait than a cluster can run."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from threading import Condition
+
+from headstart.training import StoppedError
+
+POLL = 0.2  # seconds between two looks at whether the user stopped, or the cluster grew
+
+
+def handed_over(at_once: int) -> int:
+    """Trials that a cluster gets which can run so many.
+
+    Some more than it can run, so that no worker waits for us and one that grows sees what is
+    wanted: it may double while small. Few more, since it runs first what came first.
+    """
+    return at_once + max(4, at_once // 8)
+
+
+class Turns:
+    """Lets in so many threads as `most` says; of those that wait, the one with the highest cost.
+
+    Long work that begins last keeps one worker busy while the others have nothing left: the
+    longest processing time first is at most 4/3 of the best schedule of independent work (Graham
+    1969, Bounds on Multiprocessing Timing Anomalies, theorem 2).
+    """
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most, self._inside = most, 0
+        self._waiting: list[tuple[float, int]] = []  # a heap: -cost, number of who came
+        self._numbers, self._changed = count(), Condition()
+
+    @contextmanager
+    def taken(self, cost: float, given_up: Callable[[], bool]) -> Iterator[None]:
+        """Wait for a turn and keep it for the block. Raises StoppedError once `given_up`."""
+        self._wait((-cost, next(self._numbers)), given_up)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def _wait(self, me: tuple[float, int], given_up: Callable[[], bool]) -> None:
+        with self._changed:
+            heapq.heappush(self._waiting, me)
+            try:
+                while not (self._waiting[0] == me and self._inside < self._most()):
+                    if given_up():
+                        raise StoppedError
+                    self._changed.wait(POLL)
+                self._inside += 1
+            finally:
+                self._waiting.remove(me)
+                heapq.heapify(self._waiting)
+                self._changed.notify_all()  # the next of them may have its turn too
