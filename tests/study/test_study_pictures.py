@@ -1,12 +1,10 @@
-"""Pictures of the worst images: what is there and what was found differ by more than colour."""
+"""Pictures of the worst images: of the shown arm and its rival, beside what is there."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import fake_objects
-import numpy as np
 import pytest
 from drawn_objects import draw
 from PIL import Image
@@ -17,61 +15,7 @@ from headstart.evidence.ledger import Spent
 from headstart.evidence.objects import ObjectEvidence, gather_objects
 from headstart.metrics import Kind
 from headstart.records import Ledger
-from headstart.study.marking import LONGER, Box, Mark, drawn_size, marked
-from headstart.study.pictures import draw_worst
-
-WHITE = (255, 255, 255)
-BLACK = Image.new("RGB", (240, 240))
-
-
-def pixels(*marks: Mark) -> np.ndarray:
-    return np.asarray(marked(BLACK, marks))
-
-
-def mark(solid: bool, box: Box = (20, 40, 100, 100), **more: Any) -> Mark:
-    return Mark(box, **({"text": "", "colour": WHITE, "solid": solid} | more))
-
-
-def test_found_boxes_are_dashed_and_true_ones_are_not() -> None:
-    top = slice(44, 196)  # the upper line between its corners, at twice the size
-    true, found = pixels(mark(True)), pixels(mark(False))
-    assert (true[80, top] == 255).all()
-    share = (found[80, top] == 255).all(axis=1).mean()
-    assert 0.35 < share < 0.75
-
-
-def test_found_masks_are_striped_and_true_ones_are_not() -> None:
-    mask = np.zeros((240, 240), dtype=np.bool_)
-    mask[40:100, 20:100] = True
-    inside = (slice(100, 180), slice(60, 180))
-    true, found = pixels(mark(True, mask=mask))[inside], pixels(mark(False, mask=mask))[inside]
-    assert true.min() == true.max() > 0
-    assert 0.4 < (found.max(axis=2) > 0).mean() < 0.6
-
-
-def test_points_that_are_not_placed_are_not_drawn() -> None:
-    points = ((200.0, 200.0), None)
-    drawn = pixels(mark(True, points=points, joined=((0, 1),)))
-    assert drawn[400, 400].tolist() == [255, 255, 255]
-    assert drawn[210:380].sum() == 0
-    joined = pixels(mark(True, points=((200.0, 200.0), (200.0, 120.0)), joined=((0, 1),)))
-    assert joined[320, 400].tolist() == [255, 255, 255]
-    crosses = pixels(mark(False, points=points))
-    assert not np.array_equal(crosses[390:410, 390:410], drawn[390:410, 390:410])
-
-
-def test_a_text_covers_neither_another_nor_another_object() -> None:
-    above, below = slice(56, 76), slice(206, 226)  # of the box, at twice the size
-    once = pixels(mark(True, text="first"))
-    assert once[above].any()
-    assert not once[below].any()
-    twice = pixels(mark(True, text="first"), mark(True, text="first"))
-    assert np.array_equal(twice[above], once[above])
-    assert twice[below].any()
-    small = (22.0, 30.0, 30.0, 36.0)  # where the text would stand
-    crowded = pixels(mark(True, text="first"), mark(True, small))
-    assert np.array_equal(crowded[above], pixels(mark(True, small))[above])
-    assert crowded[below].any()
+from headstart.study.pictures import LONGER, draw_worst, drawn_size
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ Colour: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[float, float, float, float]
 
 MOST_COVERED = 0.12  # of the picture, by texts
+MOST_HIDDEN = 0.3  # of another object, by a text
 PADDING = 2  # pixels between a text and the end of its plate
 LONGEST = 24  # characters of a name
 SMALLEST = 13  # pixels of a text's height that can be read
@@ -47,15 +48,25 @@ class Labels:
         return written + sum(areas) <= self._room
 
     def beside(self, box: Box, text: str, colour: Colour) -> bool:
-        """Write `text` at a box where it hides least of other objects; whether there was room."""
+        """Write `text` at a box where it hides least of other objects; whether there was room.
+
+        There is none where it would touch another text or hide too much of another object.
+        """
         width, height = self._extent(text)
-        plates = [(x, y, x + width, y + height) for x, y in self._places(box, width, height)]
-        free = [p for p in plates if not any(_common(p, other) for other in self._placed)]
+        others = [other for other in self._boxes if other != box]
+        free: list[tuple[float, Box]] = []
+        for x, y in self._places(box, width, height):
+            plate: Box = (x, y, x + width, y + height)
+            hidden = [_hidden(plate, other) for other in others]
+            if any(_common(plate, other) for other in self._placed):
+                continue
+            if max(hidden, default=0.0) <= MOST_HIDDEN:
+                free.append((sum(hidden), plate))
         if not free:
             return False
-        plate = min(free, key=lambda p: sum(_hidden(p, b) for b in self._boxes if b != box))
-        self._placed.append(plate)
-        x0, y0, x1, y1 = plate
+        _, best = min(free, key=lambda one: one[0])
+        self._placed.append(best)
+        x0, y0, x1, y1 = best
         self._pen.rectangle((x0, y0, x1 - 1, y1 - 1), fill=colour)
         ink = BLACK if _lightness(colour) > 0.45 else WHITE
         self._pen.text((x0 + PADDING, y0 + PADDING), text, ink, self._font)
