@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from headstart.data.objects.listing import KeypointScheme
 from headstart.data.objects.opening import open_objects
-from headstart.metrics import encode_masks
-from headstart.models import FoundObject, annotated_objects, draw_objects
+from headstart.metrics import Detections, encode_masks
+from headstart.models import FoundObject, draw_objects, found_objects
 from headstart.models.drawing import COLOURS, colour_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -168,8 +168,16 @@ def test_true_annotations_of_real_images_are_drawn(name: str) -> None:
     data = open_objects(SHARED / name)
     scheme = KeypointScheme(data.keypoint_names, data.skeleton)
     position = int(np.argmax([len(objects) for objects in data.objects]))
-    truth = annotated_objects(data.objects[position], data.classes, data.keypoint_names)
-    assert len(truth) == (~data.objects[position].crowd).sum()
+    there = data.objects[position].select(~data.objects[position].crowd)
+    every = Detections(
+        there.boxes.astype(np.float32),
+        np.ones(len(there), np.float32),
+        there.labels,
+        there.masks,
+        there.keypoints,
+    )
+    truth = found_objects(every, data.classes, data.keypoint_names, 0.5)
+    assert len(truth) == len(there)
     picture = draw_objects(data.source.read(position), truth, data.classes, scheme, scores=False)
     assert max(picture.size) >= 500
     colours = {colour_of(data.classes.index(each.label)) for each in truth}

@@ -3,7 +3,7 @@
 from headstart.models.card import Card, DetectorCard
 from headstart.models.detector import DetectorModel
 from headstart.models.drawing import draw_objects
-from headstart.models.found import FoundObject, ImageObjects, annotated_objects, found_objects
+from headstart.models.found import FoundObject, ImageObjects, found_objects
 from headstart.models.loading import load, load_classifier, load_detector
 from headstart.models.model import Model, Prediction
 from headstart.models.saving import save, save_detector
@@ -17,7 +17,6 @@ __all__ = [
     "ImageObjects",
     "Model",
     "Prediction",
-    "annotated_objects",
     "draw_objects",
     "found_objects",
     "load",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.data.objects import Objects
 from headstart.metrics import Detections, Rle
 
 
@@ -47,28 +46,6 @@ def found_objects(
         )
         for row in order
         if found.scores[row] >= least_score
-    )
-
-
-def annotated_objects(
-    objects: Objects, classes: Sequence[str], keypoint_names: Sequence[str]
-) -> tuple[FoundObject, ...]:
-    """The truth in the same form, to be drawn beside: certain, keypoints that are labelled.
-
-    Crowds are left out, which are no single objects.
-    """
-    objects = objects.select(~objects.crowd)
-    return tuple(
-        FoundObject(
-            label=classes[int(objects.labels[row])],
-            score=1.0,
-            box=_box(objects.boxes[row].tolist()),
-            mask=None if objects.masks is None else objects.masks[row],
-            keypoints=None
-            if objects.keypoints is None
-            else _points(objects.keypoints[row].tolist(), keypoint_names),
-        )
-        for row in range(len(objects))
     )
 
 
