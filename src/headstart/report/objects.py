@@ -11,7 +11,7 @@ from typing import Any
 from headstart.records import CurvePoint
 from headstart.report.charts import curves as curve_chart
 from headstart.report.charts.objects import INSTANCES, Bars, SeenPoint, errors
-from headstart.report.charts.scales import IMAGES, STEPS, Reach
+from headstart.report.charts.scales import IMAGES, Reach
 from headstart.report.figures import Figure, looks, two_widths
 from headstart.report.material import Material, printable
 from headstart.report.published import NETWORKS, OwnPoint, Start, published_beside, times_of
@@ -126,11 +126,10 @@ def _errors(material: Material, found: Objects) -> Figure | None:
 
 
 def _curves(material: Material, found: Objects) -> list[Figure]:
-    """AP over steps, images and instances on a log axis; the latter two also with pretraining's."""
+    """AP over images and instances on a log axis, also with pretraining's; `curves` has steps."""
     styles = looks(material)
     figures = []
     for reach, counted in (
-        (STEPS, False),
         (IMAGES, False),
         (IMAGES, True),
         (INSTANCES, False),
@@ -153,7 +152,7 @@ def _curves(material: Material, found: Objects) -> list[Figure]:
             )
         )
         if both:
-            scale = "" if reach is STEPS else "counted" if counted else "own"
+            scale = "counted" if counted else "own"
             figures.append(Figure(*both, reach=reach.field, scale=scale))
     return figures
 
