@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,7 +210,11 @@ class Cache:
         self.prune()
 
     def prune(self) -> None:
-        """Remove the shards used longest ago until the rest is within the limit."""
+        """Remove the shards used longest ago until the rest is within the limit.
+
+        And what killed writers left. How long ago that was is read off the newest shard: the folder
+        may be another machine's, whose clock is not ours.
+        """
         found = []
         for path in self.folder.glob("*/*.npy"):
             try:
@@ -225,9 +228,10 @@ class Cache:
                 break
             path.unlink(missing_ok=True)
             excess -= size
+        newest = max((used for used, _, _ in found), default=0.0)
         for path in self.folder.glob("*/.*.tmp"):
             try:
-                if time.time() - path.stat().st_mtime > ABANDONED:
+                if newest - path.stat().st_mtime > ABANDONED:
                     path.unlink(missing_ok=True)
             except FileNotFoundError:
                 continue
