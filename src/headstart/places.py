@@ -9,9 +9,11 @@ minutes before anybody hears of it.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -176,7 +178,12 @@ class Place:
 
     def _patiently(self, call: Callable[[], Result], name: str = "") -> Result:
         what = f"{self.address.rstrip('/')}/{name}" if name else self.address
-        return patiently(call, what, waits=self.waits, given_up=self.given_up)
+
+        def asked() -> Result:
+            with os_errors():
+                return call()
+
+        return patiently(asked, what, waits=self.waits, given_up=self.given_up)
 
     def _write(self, name: str, write: Callable[[str], object]) -> None:
         self._patiently(lambda: self._whole(self.path(name), write), name)
@@ -201,6 +208,24 @@ class Place:
             if files.exists(aside):
                 files.rm_file(aside)
             raise
+
+
+@contextmanager
+def os_errors() -> Iterator[None]:
+    """Turn errors of a store's own package, which some of fsspec's let through, into OSError.
+
+    Google's and Azure's have classes of their own for a store that throttles, aiohttp for a link
+    that is down. Errors of Python and of headstart stay: they are mistakes, and no waiting helps.
+    """
+    try:
+        yield
+    except (OSError, HeadstartError):
+        raise
+    except Exception as error:
+        package = type(error).__module__.partition(".")[0]
+        if package in sys.stdlib_module_names or package == __name__.partition(".")[0]:
+            raise
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def patiently(

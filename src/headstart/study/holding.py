@@ -24,7 +24,7 @@ from uuid import uuid4
 from fsspec.implementations.local import LocalFileSystem
 
 from headstart.errors import HeadstartError
-from headstart.places import Place
+from headstart.places import Place, os_errors
 
 if sys.platform != "win32":
     import fcntl
@@ -162,7 +162,7 @@ class _Counter:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        with suppress(OSError):
+        with suppress(OSError), os_errors():
             owner = self._read()
             if owner is not None and owner.token == self._me.token:
                 self._fs.rm_file(self._path)
@@ -180,7 +180,8 @@ class _Counter:
 
     def _count(self) -> None:
         while not self._ended.wait(self._beat):
-            with suppress(OSError):  # a store that refuses: it is tried again at the next beat
+            # A store that refuses is tried again at the next beat.
+            with suppress(OSError), os_errors():
                 owner = self._read()
                 if owner is not None and owner.token != self._me.token:
                     self.lost = True
