@@ -22,6 +22,7 @@ from headstart.report import reproduction as report
 from headstart.strategies.detection_recipes import recipe_named
 from headstart.strategies.detection_studies import read_detection_study
 from headstart.study import Listener, Reproduced, reproduce_study
+from headstart.study.holding import Hold
 from headstart.study.reproduction import plan_reproduction
 from headstart.study.reproduction_data import Asked
 
@@ -208,6 +209,10 @@ def test_what_has_ended_is_not_run_again_and_a_stopped_study_goes_on(
     ran(file, tmp_path / "out", drawn, listener=Listener(on_step=note))
     assert len(steps) == 24
     assert {r.key: r.finished for r in read_trials(tmp_path / "out")} == before
+    with Hold() as hold:
+        hold.take(tmp_path / "out")
+        with pytest.raises(HeadstartError, match="worked on by another command"):
+            ran(file, tmp_path / "out", drawn)
     other = tiny(tmp_path, "figure-6", arms=arms_of("figure-6"))
     with pytest.raises(HeadstartError, match="holds another study"):
         ran(other, tmp_path / "out", drawn)

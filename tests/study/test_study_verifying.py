@@ -1,68 +1,33 @@
-"""A forecast is on record before the fact; verify runs what is missing, once, and compares."""
+"""Verify runs what is missing of what was foretold, once, and holds it against the forecast."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from foretold_study import MEDIAN, read
 from small_study import Ended, Finished, draw_folder, state_of, without_times
 
 import headstart
 from headstart.errors import HeadstartError
-from headstart.evidence.forecast import Forecast
-from headstart.evidence.outlook import Outlook
 from headstart.execution import run, trial_folder
 from headstart.execution import sha256_of as digest
 from headstart.records import CurvePoint, read_curve, read_trial, read_trials
 from headstart.report import page
-from headstart.study import Listener, classes, conduct, judge, plan, reruns, scoring, verifying
-from headstart.study.question import Question, StudyFile
+from headstart.study import Listener, classes, conduct, plan, reruns, scoring, verifying
+from headstart.study.holding import Hold
+from headstart.study.question import Question
 from headstart.training import Hooks, StoppedError
 from headstart.verdict import racing
 
 Call = Callable[..., Ended]
-MEDIAN = 14  # beyond the 8 steps that the small study's scratch runs at full rate
-AHEAD = Outlook(
-    "scratch",
-    "linear",
-    Forecast("forecast", 13.2, 9.0, 30.0, 8, 32, 0.1, None, 0.2),
-    None,
-    None,
-)
-FACTS = ("forecast.json", "study.json", "test.json", "test")
-
-
-def copied(finished: Finished, folder: Path, *left_out: str) -> Path:
-    return Path(shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns(*left_out)))
-
-
-def judged_again(folder: Path, ahead: Outlook | None = AHEAD) -> None:
-    """Judge a study whose arms were run, as if `ahead` had been foretold."""
-    asked = StudyFile.read(folder)
-    assert asked is not None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge, "outlook", lambda *_, **__: ahead)
-        patch.setattr(page, "write", lambda _: None)  # it takes as long as all the rest
-        conduct(asked.asked, folder)
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-@pytest.fixture(scope="module")
-def foretold(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small study with a catch-up that was foretold: do not change it."""
-    folder = copied(finished, tmp_path_factory.mktemp("foretold") / "study", *FACTS)
-    judged_again(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -82,82 +47,6 @@ def verified(foretold: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the page, which takes as long as all the rest."""
     monkeypatch.setattr(page, "write", lambda _: None)
-
-
-# -- the record ----------------------------------------------------------------------------------
-
-
-def test_the_forecast_lies_there_before_the_test_split_is_opened(finished: Finished) -> None:
-    record, fact = finished.folder / "forecast.json", finished.folder / "test.json"
-    assert record.stat().st_mtime_ns < fact.stat().st_mtime_ns
-    content = read(record)
-    rest = {name: value for name, value in content.items() if name != "hash"}
-    assert content["hash"] == digest(rest)
-    assert len(content["hash"]) == 64
-    assert content["forecast"]["choice"] == finished.answer["verdict"]["choice"]
-    assert content["protocol"] == finished.answer["question"]["protocol"]
-
-
-def test_a_forecast_is_written_anew_until_facts_are_known_and_never_after(
-    finished: Finished, tmp_path: Path
-) -> None:
-    folder = copied(finished, tmp_path / "study", *FACTS)
-    judged_again(folder)
-    first = (folder / "forecast.json").read_bytes()
-    shutil.rmtree(folder / "test")
-    (folder / "test.json").unlink()
-    judged_again(folder)
-    assert (folder / "forecast.json").read_bytes() == first  # the same was foretold
-    assert (folder / "test.json").exists()
-    judged_again(folder, None)
-    assert (folder / "forecast.json").read_bytes() == first  # the test split is known
-    (folder / "test.json").unlink()
-    judged_again(folder, None)
-    assert read(folder / "forecast.json")["forecast"]["catch_up"] is None
-    (folder / "test.json").unlink()
-    (folder / "verification").mkdir()
-    before = (folder / "forecast.json").read_bytes()
-    judged_again(folder)
-    assert (folder / "forecast.json").read_bytes() == before
-
-
-def _value(content: dict[str, Any]) -> None:
-    content["forecast"]["arms"][0]["accuracy"]["value"] += 0.001
-
-
-def _time(content: dict[str, Any]) -> None:
-    content["written"] = "2020-01-01T00:00:00+00:00"
-
-
-def _hash(content: dict[str, Any]) -> None:
-    content["hash"] = "0" * 64
-
-
-def _no_hash(content: dict[str, Any]) -> None:
-    del content["hash"]
-
-
-def _fields(content: dict[str, Any]) -> None:
-    del content["forecast"]["choice"]
-    content["hash"] = digest({name: value for name, value in content.items() if name != "hash"})
-
-
-@pytest.mark.parametrize("change", [_value, _time, _hash, _no_hash, _fields])
-def test_a_forecast_that_was_changed_is_refused(
-    foretold: Path, call: Call, tmp_path: Path, change: Callable[[dict[str, Any]], None]
-) -> None:
-    path = tmp_path / "forecast.json"
-    for name in ("study.json", "forecast.json"):
-        shutil.copy(foretold / name, tmp_path / name)
-    content = read(path)
-    change(content)
-    path.write_text(json.dumps(content))
-    before = state_of(tmp_path)
-    ended = call("verify", tmp_path, "--json")
-    assert (ended.code, ended.out) == (2, "")
-    assert "is not as it was written" in ended.err
-    assert len(ended.err.splitlines()) <= 2
-    assert state_of(tmp_path) == before
 
 
 # -- what is run ---------------------------------------------------------------------------------
@@ -293,6 +182,19 @@ def test_an_arm_that_a_race_left_out_is_run_to_the_end_it_would_have_had(
     assert (tmp_path / "whole" / weights).read_bytes() == (
         folder / "verification" / weights
     ).read_bytes()
+
+
+def test_two_commands_do_not_open_the_test_split_at_once(
+    foretold: Path, tmp_path: Path, call: Call
+) -> None:
+    folder = Path(shutil.copytree(foretold, tmp_path / "study"))
+    with Hold() as hold:
+        hold.take(folder)
+        before = state_of(folder)
+        ended = call("verify", folder)
+        assert state_of(folder) == before
+    assert ended.code == 2
+    assert f"process {os.getpid()}" in ended.err
 
 
 def test_without_a_test_split_that_is_said(

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import HeadstartError
-from headstart.evidence.published import read_published
+from headstart.evidence.published import Published, read_published
 from headstart.execution import run, sha256_of, trial_folder
 from headstart.metrics import METRIC_OF
 from headstart.records import TrialRecord, read_trial, write_json
 from headstart.report import reproduction
 from headstart.strategies.detection_studies import read_detection_study
+from headstart.study.holding import Hold
 from headstart.study.listener import Listener
 from headstart.study.question import ArmPlan
 from headstart.study.reproduction import Comparison, PlannedRun, Reproduction
@@ -54,7 +55,8 @@ def reproduce_study(
     `options` are those of `Asked`. A run that was stopped goes on where it was; what has ended is
     read. When the listener asks to stop, what there is is judged and written.
 
-    Raises HeadstartError for bad input, before anything is written.
+    Raises HeadstartError for bad input, before anything is written, and where another command is
+    at work in `folder`.
     """
     listener = listener or Listener()
     asked = Asked(read_detection_study(file), file.stem, data, near=file.parent, **options)
@@ -63,6 +65,19 @@ def reproduce_study(
     listener.on_stage("reading the images, building the networks")
     planned = plan(asked, folder)
     _check_folder(planned)
+    with Hold() as hold:
+        hold.take(folder)
+        answer = _answered(planned, beside, listener)
+        write_json(folder / FILE, answer)
+        reproduction.write(folder, answer)
+    return Reproduced(answer, folder)
+
+
+def _answered(
+    planned: Reproduction, beside: Sequence[Published], listener: Listener
+) -> dict[str, Any]:
+    """Run what is missing, and judge what there is."""
+    asked = planned.asked
     listener.on_metric(METRIC_OF[asked.kind])
     listener.on_stage(f"{planned.planned_steps} steps in all")
     try:
@@ -81,9 +96,7 @@ def reproduce_study(
     }
     ended = [r["state"] in ("done", "failed") for c in answer["comparisons"] for r in c["runs"]]
     answer["complete"] = all(ended)
-    write_json(folder / FILE, answer)
-    reproduction.write(folder, answer)
-    return Reproduced(answer, folder)
+    return answer
 
 
 def _run(

@@ -13,6 +13,7 @@ from headstart.evidence.verification import Facts, Role
 from headstart.execution import trial_folder
 from headstart.records import read_trial, write_json
 from headstart.study.foretold import VERIFICATION, OnRecord, read_forecast
+from headstart.study.holding import Hold
 from headstart.study.listener import Listener
 from headstart.study.plan import Study, prepare
 from headstart.study.question import StudyFile
@@ -47,34 +48,47 @@ def verify(
 
     See `headstart.verify`. A verification that was made is read; what is begun is continued.
 
-    Raises HeadstartError for a study that cannot be verified, and StoppedError where the listener
-    asks to stop: the same call continues.
+    Raises HeadstartError for a study that cannot be verified or that another command is at work
+    on, and StoppedError where the listener asks to stop: the same call continues.
     """
-    from headstart.report import page  # as in `conduct`
-
     folder, listener = Path(folder), listener or Listener()
     judged = _finished(folder)
     forecast = read_forecast(folder)
     known = _read(folder, forecast)
     if known is None or (scratch and not known.scratch):
-        asked = StudyFile.read(folder)
-        if asked is None:
-            raise HeadstartError(f"{folder} holds no study.yaml: what it asked is not known.")
-        listener.on_stage("reading the images")
-        study = prepare(asked.asked, folder, listener)
-        listener.on_metric(study.subject.metric)
-        if forecast.protocol != study.resolved.protocol:
-            raise HeadstartError(
-                f"The forecast in {folder} was made under another protocol than the study's: it "
-                "belongs to another study. Put the study's own forecast.json back."
-            )
-        known = _compare(
-            Reruns(study, listener), judged, forecast, scratch=scratch, opened=known is not None
-        )
-        write_json(folder / VERIFICATION / FILE, known.model_dump(mode="json", by_alias=True))
-        listener.on_stage("drawing the report")
-        page.write(folder)
+        with Hold() as hold:
+            hold.take(folder)
+            known = _verify(folder, judged, forecast, scratch=scratch, listener=listener)
     return Verification(known.model_dump(mode="json", by_alias=True), folder)
+
+
+def _verify(
+    folder: Path,
+    judged: dict[str, Any],
+    forecast: OnRecord,
+    *,
+    scratch: bool,
+    listener: Listener,
+) -> VerificationAnswer:
+    from headstart.report import page  # as in `conduct`
+
+    asked = StudyFile.read(folder)
+    if asked is None:
+        raise HeadstartError(f"{folder} holds no study.yaml: what it asked is not known.")
+    listener.on_stage("reading the images")
+    study = prepare(asked.asked, folder, listener)
+    listener.on_metric(study.subject.metric)
+    if forecast.protocol != study.resolved.protocol:
+        raise HeadstartError(
+            f"The forecast in {folder} was made under another protocol than the study's: it "
+            "belongs to another study. Put the study's own forecast.json back."
+        )
+    opened = _read(folder, forecast) is not None
+    found = _compare(Reruns(study, listener), judged, forecast, scratch=scratch, opened=opened)
+    write_json(folder / VERIFICATION / FILE, found.model_dump(mode="json", by_alias=True))
+    listener.on_stage("drawing the report")
+    page.write(folder)
+    return found
 
 
 def _finished(folder: Path) -> dict[str, Any]:
