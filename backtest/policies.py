@@ -22,7 +22,7 @@ from headstart.strategies import CONTROL, SOLVED
 from headstart.strategies.defaults import scout_share
 from headstart.verdict.decide import Verdict, decide
 from headstart.verdict.quadrant import LARGE, quadrant
-from headstart.verdict.racing import HOPELESS, RUNGS, Standing, left_out
+from headstart.verdict.racing import HOPELESS, PATIENCE, RUNGS, Standing, left_out
 
 DELTA = 0.01  # of accuracy that does not matter: headstart's default
 FROZEN = tuple(name for name in SOLVED if name != CONTROL)
@@ -89,7 +89,7 @@ class Race:
     spread: float = CALIBRATION.spread  # of true differences: see `decide`
     rungs: tuple[float, ...] = RUNGS  # shares of an arm's steps where it may be left out; or none
     scratch: bool = True  # whether it takes part
-    patient: bool = True  # whether scratch is judged in its favour: see `left_out`
+    patience: float = PATIENCE  # of scratch's steps, while it is favoured: see `left_out`
     last: bool = False  # whether scratch begins when the others have ended
     scouts: bool = True  # whether the first rung is at the default rate, before the sweep
     tied: bool = True  # whether the cheapest of tied arms is chosen; else the most accurate
@@ -145,7 +145,7 @@ class Headstart:
 
     def _chance(self, arm: Arm, reached: Mapping[str, float], race: Race) -> float | None:
         """That the arm matters, as the package reckons it; None where it cannot be told."""
-        key = (arm.strategy, race.patient, race.scouts, tuple(sorted(reached.items())))
+        key = (arm.strategy, race.patience, race.scouts, tuple(sorted(reached.items())))
         if key not in self._chances:
             field_ = [
                 standing(one, reached.get(one.strategy, 0.0), scouts=race.scouts)
@@ -163,7 +163,7 @@ class Headstart:
                     guessing=1 - self.cell.commonest,
                     hopeless=1.0,
                     ends=self._ends,
-                    patient=race.patient,
+                    patience=race.patience,
                 )
             )
             self._chances[key] = None if why is None else why.probability

@@ -166,7 +166,7 @@ def test_scratch_that_is_judged_as_the_others_must_promise_to_win() -> None:
     # It comes near fine-tuning, and at more compute cannot be chosen.
     headstart = Headstart(simulated(accuracies=ACCURACY | {"scratch": 0.86}), ENDS)
     rungs = (0.1, 0.3, 0.5, 0.7)
-    patient, hasty = (headstart(Race(rungs=rungs, patient=p, last=True)) for p in (True, False))
+    patient, hasty = (headstart(Race(rungs=rungs, patience=p, last=True)) for p in (1.0, 0.0))
     assert patient.reached["scratch"] > hasty.reached["scratch"]
     assert patient.choice == hasty.choice == "fine-tune"
 

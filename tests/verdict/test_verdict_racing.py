@@ -55,12 +55,16 @@ def test_a_dearer_arm_must_end_better_and_a_cheaper_one_as_good() -> None:
     )
 
 
-def test_scratch_is_judged_in_its_favour() -> None:
+def test_scratch_is_judged_in_its_favour_for_a_third_of_its_steps() -> None:
     near = [0.3, 0.14, 0.12, 0.115, 0.112, 0.11]
     assert judged(arm("fine-tune", 90.0, FLAT), LINEAR)
     to_come_near = arm("scratch", 90.0, near, scratch=True)
-    assert judged(to_come_near, LINEAR) is None
+    assert judged(replace(to_come_near, steps=301), LINEAR) is None
+    near = arm("scratch", 90.0, FLAT, scratch=True)  # a third of its steps
+    assert judged(replace(near, steps=301), LINEAR) is None
+    assert "end more than 1 point above" in why(near, LINEAR).reason
     levelled = arm("scratch", 90.0, [0.9, 0.7, 0.62, 0.6, 0.6, 0.6], scratch=True)
+    levelled = replace(levelled, steps=301)
     assert why(levelled, LINEAR).reason.endswith(
         "it would come within 1 point of linear (90.0%) with a chance of under 1%"
     )
