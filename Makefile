@@ -32,7 +32,7 @@ bench-scale: $(READY)  ## Time many trials, images and processes, here and simul
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench.scale --to bench/SCALE.md
 
 backtest: $(READY)  ## Replay every way of choosing on the measured grid (a minute)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m backtest.replay --to backtest/RESULTS.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m backtest.replay --to backtest/RESULTS.md --readme README.md
 
 # It goes on where it stopped. DATA, FASHION and WEIGHTS name folders: see backtest/README.md.
 backtest-grid: $(READY)  ## Run the grid of studies that advice is judged by (hours)

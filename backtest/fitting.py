@@ -14,18 +14,13 @@ from backtest.figures import Row
 from backtest.forecasts import Foretold
 from headstart.evidence.forecast import conformal_factor
 
-# Chances below which an arm may be left out. More than three in ten is no small chance, whatever
-# it would save.
-HOPELESS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 SPREADS = (0.01, 0.02, 0.03, 0.05, 0.1)  # of true differences: see `verdict.decide`
 ASSUMED_SPREAD = 0.03
-NO_WORSE = 0.1  # points of mean regret that are no reason to spend more
 
 # Each from always to never. Images a class:
 LARGE = (0.0, 15.0, 25.0, 40.0, 75.0, 150.0, 300.0, 500.0, 1000.0, 5000.0)
 SIMILAR = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 Cuts = tuple[float, float]  # images a class, similarity
-Own = tuple[float, float]  # headstart's: chance of being left out, spread
 Option = TypeVar("Option")
 
 
@@ -62,23 +57,14 @@ def widening(found: Iterable[Foretold]) -> float:
     return max(1.0, factor) if math.isfinite(factor) else 1.0
 
 
-def own(options: Mapping[Own, Sequence[Row]]) -> Own:
-    """The numbers that take least compute among those that are no worse than the best.
+def spread(options: Mapping[float, Sequence[Row]]) -> float:
+    """The spread with the least mean regret; of equals the one nearest to what was assumed."""
 
-    Of spreads that make no difference the one nearest to what was assumed before the grid.
-    """
-    regret = {o: float(np.mean([row.regret for row in rows])) for o, rows in options.items()}
-    compute = {o: float(np.mean([row.compute for row in rows])) for o, rows in options.items()}
-    good = [o for o in options if regret[o] <= min(regret.values()) + NO_WORSE]
-    return min(
-        good,
-        key=lambda o: (
-            round(compute[o], 6),
-            round(regret[o], 6),
-            o[0],
-            abs(math.log(o[1] / ASSUMED_SPREAD)),
-        ),
-    )
+    def cost(option: float) -> tuple[float, float]:
+        regret = float(np.mean([row.regret for row in options[option]]))
+        return round(regret, 6), abs(math.log(option / ASSUMED_SPREAD))
+
+    return min(options, key=cost)
 
 
 def cuts(rows: Mapping[Cuts, Sequence[Row]]) -> Cuts:
@@ -89,11 +75,6 @@ def cuts(rows: Mapping[Cuts, Sequence[Row]]) -> Cuts:
         return round(float(np.mean(regrets)), 6), float(np.mean([r.compute for r in rows[option]]))
 
     return min(rows, key=cost)
-
-
-def all_own() -> list[Own]:
-    """Every pair of headstart's numbers that is tried."""
-    return list(product(HOPELESS, SPREADS))
 
 
 def all_cuts() -> list[Cuts]:

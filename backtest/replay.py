@@ -22,7 +22,7 @@ from backtest.policies import Headstart, Outcome, Race
 from headstart.evidence.calibration import CALIBRATION, FILE
 from headstart.evidence.ends import Ends
 from headstart.evidence.similarity import similarity
-from headstart.records import write_json
+from headstart.records import write_json, write_text
 from headstart.strategies import CONTROL
 
 FEW = (0.1, 1 / 3)
@@ -31,6 +31,7 @@ CHANGED = {
     "no race": Race(rungs=()),
     "the most accurate, though tied": Race(tied=False),
     "fewer rungs": Race(rungs=FEW),
+    "an arm left out below a chance of 0.2": Race(hopeless=0.2),
     "scratch favoured to its end": Race(patience=1.0),
     "scratch judged as the others are": Race(patience=0.0),
     "scratch last": Race(last=True),
@@ -46,7 +47,7 @@ class Replayed:
     cell: Cell
     plain: dict[str, Outcome]  # policies without a number of their own
     random: list[Outcome]  # one for each arm: drawn with equal chances
-    raced: dict[fitting.Own, Outcome]  # headstart, by its fitted numbers
+    raced: dict[float, Outcome]  # headstart, by the spread that `decide` takes
     changed: dict[str, Outcome]  # headstart with one thing changed
     catch_ups: list[forecasts.Foretold]
     ends: Sequence[ends.Sample]  # where its runs ended
@@ -74,10 +75,7 @@ def replay(
             "successive halving": policies.successive_halving(cell),
         },
         random=[policies.always(cell, name) for name in arms],
-        raced={
-            (p, spread): headstart(Race(hopeless=p, spread=spread))
-            for p, spread in fitting.all_own()
-        },
+        raced={spread: headstart(Race(spread=spread)) for spread in fitting.SPREADS},
         changed={name: headstart(race) for name, race in CHANGED.items()},
         catch_ups=forecasts.catch_ups(cell),
         ends=seen,
@@ -92,7 +90,7 @@ Policy = Callable[[Replayed], Outcome]
 class Options:
     """Every cell's row under each number that is tried."""
 
-    own: dict[fitting.Own, list[Row]]
+    spread: dict[float, list[Row]]
     cuts: dict[fitting.Cuts, list[Row]]
 
 
@@ -105,8 +103,8 @@ class Table:
     rows: dict[str, list[Row]]
     changed: dict[str, list[Row]]
     options: Options
-    own: dict[str, fitting.Own]  # by the data set that was left out
-    cuts: dict[str, fitting.Cuts]
+    spread: dict[str, float]  # by the data set that was left out
+    cuts: dict[str, fitting.Cuts]  # likewise
     catch_ups: list[forecasts.Foretold]
     worths: list[forecasts.Foretold]
 
@@ -119,8 +117,8 @@ def table(replayed: Sequence[Replayed]) -> Table:
     def rows_of(policy: Policy) -> list[Row]:
         return [row(one.cell, policy(one), truth, one.plain["run all"].flops) for one in replayed]
 
-    def raced_by(numbers: fitting.Own) -> Policy:
-        return lambda one: one.raced[numbers]
+    def raced_by(spread: float) -> Policy:
+        return lambda one: one.raced[spread]
 
     def plain(name: str) -> Policy:
         return lambda one: one.plain[name]
@@ -138,10 +136,10 @@ def table(replayed: Sequence[Replayed]) -> Table:
         )
 
     options = Options(
-        {numbers: rows_of(raced_by(numbers)) for numbers in fitting.all_own()},
+        {spread: rows_of(raced_by(spread)) for spread in fitting.SPREADS},
         {cuts: rows_of(quadrants(*cuts)) for cuts in fitting.all_cuts()},
     )
-    raced, own = fitting.judged_by_others(options.own, fitting.own)
+    raced, spread = fitting.judged_by_others(options.spread, fitting.spread)
     tuned, cuts = fitting.judged_by_others(options.cuts, fitting.cuts)
     drawn = [
         row(one.cell, outcome, truth, one.plain["run all"].flops)
@@ -160,7 +158,7 @@ def table(replayed: Sequence[Replayed]) -> Table:
         },
         {name: rows_of(changed(name)) for name in CHANGED},
         options,
-        own,
+        spread,
         cuts,
         [found for one in replayed for found in one.catch_ups],
         [found for found in worths if found is not None],
@@ -170,7 +168,6 @@ def table(replayed: Sequence[Replayed]) -> Table:
 def calibration(found: Table) -> dict[str, Any]:
     """What the package reads: see `headstart.evidence.calibration`."""
     cells = [one.cell for one in found.replayed]
-    hopeless, spread = fitting.own(found.options.own)
     return {
         "fitted_to": {
             "data": sorted({cell.data for cell in cells}),
@@ -180,10 +177,9 @@ def calibration(found: Table) -> dict[str, Any]:
             "day": datetime.now(UTC).date().isoformat(),
         },
         "fitted": {
-            "hopeless": hopeless,
             "catch_up_widening": round(fitting.widening(found.catch_ups), 2),
             "data_worth_widening": round(fitting.widening(found.worths), 2),
-            "spread": spread,
+            "spread": fitting.spread(found.options.spread),
             "ends": asdict(ends.fit(one for all_ in found.replayed for one in all_.ends)),
         },
     }
@@ -222,12 +218,16 @@ def main() -> None:
         write_json(FILE, calibration(found))
     if arguments.to:
         arguments.to.write_text(text, encoding="utf-8")
+    if arguments.readme:
+        old = arguments.readme.read_text(encoding="utf-8")
+        write_text(arguments.readme, results.in_readme(old, found))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m backtest.replay", description=__doc__)
     parser.add_argument("--work", type=Path, help="a grid's work folder, in place of the table")
     parser.add_argument("--to", type=Path, help="a Markdown file for the figures")
+    parser.add_argument("--readme", type=Path, help="a file between whose comments they go too")
     parser.add_argument("--fit", action="store_true", help=f"write {FILE.name} too")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()

@@ -22,13 +22,15 @@ from backtest.figures import (
     worst_decile,
 )
 from backtest.forecasts import Foretold
+from backtest.grid import places
 from backtest.replay import Table
 from headstart.evidence.statistics import Estimate
 from headstart.verdict.decision import SURE
 from headstart.verdict.racing import HOPELESS
 
 OURS, FOLKLORE = "headstart", "four quadrants, tuned"
-SHOWN = 12  # losses, the worst first
+SHOWN, FEW = 12, 6  # losses, the worst first: in all figures, and in the README
+BEGINS, ENDS = "<!-- backtest: written by `make backtest` -->", "<!-- backtest: end -->"
 LOSS = """\
 | data | backbone | images | seed | chosen | best | regret |
 |---|---|---|---|---|---|---|"""
@@ -144,6 +146,33 @@ def _in_order(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: row.cell.place)
 
 
+def in_readme(text: str, found: Table) -> str:
+    """A README `text` with the figures between its two comments written anew.
+
+    Raises ValueError where it has none.
+    """
+    before, begins, rest = text.partition(BEGINS)
+    _, ends, after = rest.partition(ENDS)
+    if not (begins and ends):
+        raise ValueError(f"the README has no {BEGINS} and {ENDS}")
+    return f"{before}{BEGINS}\n{summary(found)}\n{ENDS}{after}"
+
+
+def summary(found: Table) -> str:
+    """What a README says: policies, marks, and the worst losses."""
+    ours = found.rows[OURS]
+    seeds, whole = len({row.cell.seed for row in ours}), len(places())
+    how_many = (
+        f"{len(ours)} studies, {seeds} seeds."
+        if len(ours) == whole
+        else f"**The grid is not whole yet:** {len(ours)} of {whole} studies have run, of "
+        f"{seeds} seed{'s' if seeds > 1 else ''}. The figures will change, and so will the "
+        "numbers that were fitted to them."
+    )
+    tables = (_side_by_side("policy", found.rows), _marks_table(found), _lost(found, FEW))
+    return "\n\n".join((how_many, *tables))
+
+
 def report(found: Table) -> str:
     """All of it as Markdown."""
     parts = (_what_was_replayed, _marks, _policies, _changed, _spent, _losses, _fitted)
@@ -173,6 +202,10 @@ def _kinds(cells: Sequence[Cell]) -> str:
 
 
 def _marks(found: Table) -> str:
+    return "## Marks\n\n" + _marks_table(found)
+
+
+def _marks_table(found: Table) -> str:
     lines = ["| figure | measured | mark | reached | of |", "|---|---|---|---|---|"]
     for one in marks(found):
         low, high = one.at_least, one.at_most
@@ -183,7 +216,7 @@ def _marks(found: Table) -> str:
         lines.append(
             f"| {one.what} | {value} | {wanted} | {reached} | {one.of} of {one.sets} sets |"
         )
-    return "## Marks\n\n" + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _policies(found: Table) -> str:
@@ -244,13 +277,21 @@ def _spent(found: Table) -> str:
     return "## What headstart spends\n\nShares of run-all's compute.\n\n" + "\n".join(lines)
 
 
+def _lost(found: Table, most: int) -> str:
+    """The choices that were worst."""
+    ours = _in_order(found.rows[OURS])
+    lost = sorted((row for row in ours if not row.good), key=lambda row: -row.regret)[:most]
+    count = sum(not row.good for row in ours)
+    text = f"{count} of {len(ours)} choices are over 1 point below the best arm"
+    return f"{text}; the worst {len(lost)}:\n\n" + "\n".join(
+        [LOSS, *(_loss(row, found) for row in lost)]
+    )
+
+
 def _losses(found: Table) -> str:
     ours, theirs = (_in_order(found.rows[name]) for name in (OURS, FOLKLORE))
-    lost = sorted((row for row in ours if not row.good), key=lambda row: -row.regret)
     beaten = [(a, b) for a, b in zip(ours, theirs, strict=True) if b.regret < a.regret - 1]
-    lines = [LOSS, *(_loss(row, found) for row in lost[:SHOWN])]
-    text = f"## Losses\n\n{len(lost)} of {len(ours)} choices are over 1 point below the best arm"
-    text += f"; the worst {min(SHOWN, len(lost))}:\n\n" + "\n".join(lines)
+    text = "## Losses\n\n" + _lost(found, SHOWN)
     text += f"\n\nThe tuned quadrants chose over 1 point better in {len(beaten)} of {len(ours)}"
     if beaten:
         lines = [
@@ -275,14 +316,14 @@ def _loss(row: Row, found: Table) -> str:
 def _fitted(found: Table) -> str:
     catch_up, worth = fitting.widenings(found.catch_ups), fitting.widenings(found.worths)
     lines = [
-        "| data set left out | race's chance | spread, points | images a class | similarity | "
+        "| data set left out | spread, points | images a class | similarity | "
         "catch-up wider by | data worth wider by |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|",
     ]
-    for name, (chance, spread) in found.own.items():
+    for name, spread in found.spread.items():
         large, similar = found.cuts[name]
         lines.append(
-            f"| {name} | {chance:g} | {100 * spread:g} | {large:g} | {similar:g} | "
+            f"| {name} | {100 * spread:g} | {large:g} | {similar:g} | "
             f"{catch_up.get(name, 1):.2f} | {worth.get(name, 1):.2f} |"
         )
     return "## What was fitted\n\n" + "\n".join(lines)

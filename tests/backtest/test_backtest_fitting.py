@@ -38,14 +38,15 @@ def test_an_option_is_picked_without_the_data_set_it_is_judged_on() -> None:
     assert [row.regret for row in rows] == [9, 5, 5]
 
 
-def test_the_cheapest_race_is_taken_that_is_no_worse() -> None:
+def test_of_spreads_that_choose_equally_well_the_one_that_was_assumed_is_taken() -> None:
     options = {
-        (0.01, 0.03): [_row("first", 0.30, 0.9)],
-        (0.05, 0.02): [_row("first", 0.38, 0.6)],
-        (0.05, 0.03): [_row("first", 0.35, 0.6)],
-        (0.30, 0.03): [_row("first", 0.90, 0.2)],
+        0.01: [_row("first", 0.90, 0.6)],
+        0.02: [_row("first", 0.30, 0.6)],
+        0.03: [_row("first", 0.30, 0.6)],
+        0.10: [_row("first", 0.30, 0.6)],
     }
-    assert fitting.own(options) == (0.05, 0.03)
+    assert fitting.spread(options) == 0.03
+    assert fitting.spread({0.01: options[0.02], 0.03: options[0.01]}) == 0.01
 
 
 def test_cuts_with_equal_regret_are_told_apart_by_compute() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from backtest.cells import Cell
@@ -165,8 +167,8 @@ def test_a_race_without_scratch_neither_runs_nor_chooses_it() -> None:
 def test_scratch_that_is_judged_as_the_others_must_promise_to_win() -> None:
     # It comes near fine-tuning, and at more compute cannot be chosen.
     headstart = Headstart(simulated(accuracies=ACCURACY | {"scratch": 0.86}), ENDS)
-    rungs = (0.1, 0.3, 0.5, 0.7)
-    patient, hasty = (headstart(Race(rungs=rungs, patience=p, last=True)) for p in (1.0, 0.0))
+    race = Race(hopeless=0.2, rungs=(0.1, 0.3, 0.5, 0.7), last=True)
+    patient, hasty = (headstart(replace(race, patience=p)) for p in (1.0, 0.0))
     assert patient.reached["scratch"] > hasty.reached["scratch"]
     assert patient.choice == hasty.choice == "fine-tune"
 

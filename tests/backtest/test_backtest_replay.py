@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,31 @@ def test_a_mark_that_is_missed_is_said_to_be(text: str) -> None:
     assert "**no**" in compute
     assert "yes" in next(line for line in marked.splitlines() if "worst decile" in line)
     assert "nothing to measure" in next(line for line in marked.splitlines() if "worth" in line)
+
+
+def test_the_readme_has_the_figures_between_its_comments(found: Table, text: str) -> None:
+    before, after = "# Title\n\n", "\n\nWhat follows.\n"
+    empty = f"{before}{results.BEGINS}\nold\n{results.ENDS}{after}"
+    written = results.in_readme(empty, found)
+    assert written.startswith(before)
+    assert written.endswith(after)
+    assert "old" not in written
+    assert "3 of 174 studies" in written
+    rows = [line for line in written.splitlines() if line.startswith("|")]
+    assert len(rows) > 20
+    assert set(rows) <= set(text.splitlines())
+    assert results.in_readme(written, found) == written
+    with pytest.raises(ValueError, match="has no"):
+        results.in_readme("# Title\n", found)
+
+
+def test_the_readme_of_the_project_says_what_the_results_say() -> None:
+    root = Path(__file__).parents[2]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    said = readme.partition(results.BEGINS)[2].partition(results.ENDS)[0]
+    rows = {line for line in said.splitlines() if line.startswith("|")}
+    assert rows
+    assert rows <= set((root / "backtest" / "RESULTS.md").read_text(encoding="utf-8").splitlines())
 
 
 def _slow(seed: int, end: float = 0.95) -> list[Foretold]:

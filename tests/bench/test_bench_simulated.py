@@ -206,5 +206,5 @@ def test_a_race_is_judged_at_its_rungs(tmp_path: Path) -> None:
 
 def test_cells_of_a_machine_that_slept_are_left_out() -> None:
     cells = [c for c in read_table() if c.backbone == "lite0" and c.size == 300]
-    kept = without_sleep(cells)
-    assert {c.data for c in cells} - {c.data for c in kept} == {"omniglot"}
+    lost = {c.place for c in cells} - {c.place for c in without_sleep(cells)}
+    assert lost == {("omniglot", "lite0", 300, 0)}

@@ -9,16 +9,14 @@ import pytest
 
 from headstart.evidence import outlook
 from headstart.evidence.calibration import CALIBRATION, FILE, read_calibration
-from headstart.verdict import racing
 
 
 def test_what_was_fitted_is_what_is_used() -> None:
-    assert CALIBRATION.hopeless == racing.HOPELESS
     assert outlook.CALIBRATION is CALIBRATION
 
 
 def test_every_number_lies_where_it_makes_sense() -> None:
-    assert 0 < CALIBRATION.hopeless < 0.5
+    assert 0 < CALIBRATION.spread < 0.5
     assert CALIBRATION.catch_up_widening >= 1
     assert CALIBRATION.data_worth_widening >= 1
 
@@ -26,7 +24,7 @@ def test_every_number_lies_where_it_makes_sense() -> None:
 def test_a_file_with_a_number_too_many_or_too_few_is_refused(tmp_path: Path) -> None:
     content = json.loads(FILE.read_text(encoding="utf-8"))
     path = tmp_path / "calibration.json"
-    for change in ({"other": 1.0}, {"hopeless": None}):
+    for change in ({"other": 1.0}, {"spread": None}):
         fitted = {**content["fitted"], **change}
         fitted = {name: value for name, value in fitted.items() if value is not None}
         path.write_text(json.dumps({**content, "fitted": fitted}), encoding="utf-8")

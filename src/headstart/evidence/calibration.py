@@ -21,7 +21,6 @@ FILE = Path(__file__).with_name("calibration.json")
 class Calibration:
     """What was fitted."""
 
-    hopeless: float  # chance of mattering below which a race leaves an arm out
     catch_up_widening: float  # of the 80% intervals of catch-up: see `forecast.widened`
     data_worth_widening: float  # likewise, of how many images match
     spread: float  # standard deviation of true differences in accuracy: see `verdict.decide`
