@@ -41,7 +41,7 @@ class Job:
     trial: Trial
     share: float = 1.0  # of its planned steps, from which it pauses at an evaluation
     allowance: Allowance = Allowance()
-    cost: float = 0.0  # FLOPs until its arm has a result: of those that wait, the highest runs
+    cost: float = 0.0  # FLOPs of a whole run of its arm: of jobs that wait, the highest comes first
 
     def pauses(self, step: int, planned: int) -> bool:
         """Whether the run stops here for now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -32,7 +31,7 @@ class Turns:
 
     def __init__(self, most: Callable[[], int]) -> None:
         self._most, self._inside = most, 0
-        self._waiting: list[tuple[float, int]] = []  # a heap: -cost, number of who came
+        self._waiting: set[tuple[float, int]] = set()  # -cost, number of who came
         self._numbers, self._changed = count(), Condition()
 
     @contextmanager
@@ -48,14 +47,13 @@ class Turns:
 
     def _wait(self, me: tuple[float, int], given_up: Callable[[], bool]) -> None:
         with self._changed:
-            heapq.heappush(self._waiting, me)
+            self._waiting.add(me)
             try:
-                while not (self._waiting[0] == me and self._inside < self._most()):
+                while not (min(self._waiting) == me and self._inside < self._most()):
                     if given_up():
                         raise StoppedError
                     self._changed.wait(POLL)
                 self._inside += 1
             finally:
                 self._waiting.remove(me)
-                heapq.heapify(self._waiting)
                 self._changed.notify_all()  # the next of them may have its turn too
