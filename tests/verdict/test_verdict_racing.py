@@ -89,3 +89,21 @@ def test_further_seeds_are_for_arms_that_may_be_chosen() -> None:
     field = [LINEAR, arm("fine-tune", 50.0, [0.2, 0.1]), arm("scratch", 90.0, [0.9, 0.4])]
     assert worth_repeating(field, delta=DELTA) == {"linear", "fine-tune"}
     assert worth_repeating([], delta=DELTA) == set()
+
+
+def test_no_further_seed_is_for_what_something_cheaper_does_better() -> None:
+    """As in a study of 200 images, where three arms of 71, 69 and 65% could not be separated."""
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)
+
+    def one(name: str, flops: float, accuracy: float) -> Standing:
+        right = hard + 0.25 * rng.standard_normal(200)
+        return Standing(name, flops, 0, correct=(right <= np.quantile(right, accuracy))[None])
+
+    best, middle = one("fine-tune", 50.0, 0.71), one("partial", 20.0, 0.65)
+    cheap = one("linear-all-stages", 1.0, 0.69)
+    assert "partial" in worth_repeating([middle, best], delta=DELTA)
+    assert worth_repeating([cheap, middle, best], delta=DELTA) == {cheap.name, best.name}
+    dear = Standing("partial", 20.0, 0, correct=cheap.correct)
+    same = Standing("linear-all-stages", 20.0, 0, correct=middle.correct)
+    assert dear.name in worth_repeating([dear, same, best], delta=DELTA)

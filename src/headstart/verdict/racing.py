@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.ends import Ends, Seen
 from headstart.evidence.fitting import Curve
@@ -21,7 +23,7 @@ RUNGS = (scout_share(scratch=False), 0.2, 1 / 3, 0.5, 0.7)
 # studies favour to the end cost a tenth of run-all's compute more, and changed no choice: what it
 # adds by then is a fact in place of its forecast.
 PATIENCE = 1 / 3
-OUT_OF_QUESTION = 0.05  # chance of being near the best below which no further seed is run
+OUT_OF_QUESTION = 0.05  # chance that an arm may be chosen below which no further seed is run
 # Chance of mattering below which an arm is left out. Fitted to the backtest it went to .2 and to .3
 # wherever the one set was left out on which fine-tuning is best by far: on the others frozen
 # features are nearly as good, so leaving it out costs nothing there, and up to 8 points where it
@@ -127,16 +129,23 @@ def look_at(
 
 
 def worth_repeating(field: Sequence[Standing], *, delta: float, seed: int = 0) -> set[str]:
-    """Names of the arms that may be within `delta` of the most accurate: others cannot be chosen.
+    """Names of the arms that may be chosen: near the best, and better than whatever is cheaper.
 
-    Their further seeds would make an answer surer that nobody waits for.
+    Near is within `delta` of the most accurate. Other arms' further seeds would make an answer
+    surer that nobody waits for.
     """
-    answers = [one.correct for one in field if one.correct is not None]
-    if not answers:
+    known = [(one, one.correct) for one in field if one.correct is not None]
+    if not known:
         return set()
-    accuracies = granted_bootstrap(answers, seed=seed)
-    close = (accuracies >= accuracies.max(axis=1, keepdims=True) - delta).mean(axis=0)
-    return {one.name for one, p in zip(field, close, strict=True) if p >= OUT_OF_QUESTION}
+    accuracies = granted_bootstrap([correct for _, correct in known], seed=seed)
+    close = accuracies >= accuracies.max(axis=1, keepdims=True) - delta
+    flops = np.array([one.flops for one, _ in known])
+    found = set()
+    for at, (one, _) in enumerate(known):
+        better = accuracies[:, [at]] > accuracies[:, flops < one.flops]
+        if (close[:, at] & better.all(axis=1)).mean() >= OUT_OF_QUESTION:
+            found.add(one.name)
+    return found
 
 
 def _not_begun(
