@@ -17,9 +17,11 @@ from headstart.evidence.data_worth import DataWorth, data_worth
 from headstart.evidence.fitting import Curve
 from headstart.evidence.forecast import Forecast, widened
 from headstart.evidence.outlook import held
+from headstart.evidence.reach import OutOfReach, log_odds_of
 from headstart.strategies import CONTROL
 
 PREFIXES = (0.25, 0.5)  # of scratch's held curve, from which it is foretold when it catches up
+NEARLY = 0.999  # of the limit: as good as all of it
 NO_BOUND = 1e-9  # of a number of images: where a forecast has no lower bound
 
 
@@ -32,11 +34,19 @@ class Foretold:
     pivot: float  # that its bounds are widened around
     earliest: float  # fact: after this, or at it
     latest: float  # fact: until this; infinite where it did not come within what was run
+    goal: float = 0.0  # log odds of the error to be reached
 
     @property
     def exact(self) -> bool:
         """Whether the fact is known as a number."""
         return self.earliest == self.latest
+
+    @property
+    def within(self) -> bool | None:
+        """Whether the fact lies within the forecast's limit; None where that is not known."""
+        if self.latest <= self.forecast.limit:
+            return True
+        return False if self.earliest >= NEARLY * self.forecast.limit else None
 
     @property
     def fact(self) -> float:
@@ -51,17 +61,20 @@ class Foretold:
         return self.latest >= low and self.earliest <= high
 
 
-def catch_ups(cell: Cell) -> list[Foretold]:
+def catch_ups(cell: Cell, known: OutOfReach | None = None) -> list[Foretold]:
     """When scratch reaches the best pretrained arm's validation error plus delta.
 
     Foretold from the first quarter and the first half of its evaluations at a constant rate. The
     fact is where the whole of them, made to fall (isotonic regression), first is that low. What had
-    caught up before the forecast is left out, and what the package withholds.
+    caught up before the forecast is left out, and what the package withholds. With `known` the
+    forecast is told how likely what is to be reached is out of reach.
     """
     scratch = _best([a for a in cell.arms if a.scratch and a.trains and a.state == "done"])
     loaded = _best([a for a in cell.arms if not a.scratch and a.strategy != CONTROL])
     if scratch is None or loaded is None:
         return []
+    odds = 0.0 if known is None else known.odds(loaded.correct)
+    goal = log_odds_of(loaded.correct)
     curve = held(scratch.curve)
     run = curve.steps[-1]
     fact = _first_at(curve, 1 - float(loaded.correct.mean()) + DELTA)
@@ -78,11 +91,12 @@ def catch_ups(cell: Cell) -> list[Foretold]:
             scratch_correct=scratch.answers[count - 1 : count],
             delta=DELTA,
             budget=float(run),
+            odds=odds,
         )
         if forecast.state != "withheld":
             pivot = min(forecast.value or math.inf, forecast.limit)
             earliest = fact if math.isfinite(fact) else run
-            found.append(Foretold(cell.data, forecast, pivot, earliest, fact))
+            found.append(Foretold(cell.data, forecast, pivot, earliest, fact, goal))
     return found
 
 

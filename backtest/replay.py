@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backtest import ends, fitting, forecasts, policies
+from backtest import ends, fitting, forecasts, policies, reach
 from backtest.cells import Cell, read_work
 from backtest.figures import Row, Truth, row, truths
 from backtest.packing import TABLE, read_table
 from backtest.policies import Headstart, Outcome, Race
 from headstart.evidence.calibration import CALIBRATION, FILE
 from headstart.evidence.ends import Ends
+from headstart.evidence.reach import OutOfReach
 from headstart.evidence.similarity import similarity
 from headstart.records import write_json, write_text
 from headstart.strategies import CONTROL
@@ -50,17 +51,22 @@ class Replayed:
     raced: dict[float, Outcome]  # headstart, by the spread that `decide` takes
     changed: dict[str, Outcome]  # headstart with one thing changed
     catch_ups: list[forecasts.Foretold]
+    by_curve: Sequence[forecasts.Foretold]  # the same forecasts, by scratch's curve alone
     ends: Sequence[ends.Sample]  # where its runs ended
     chances: list[tuple[float, bool]]  # that the race says, and whether they came true
 
 
 def replay(
-    cell: Cell, known: Ends = CALIBRATION.ends, seen: Sequence[ends.Sample] = ()
+    cell: Cell,
+    known: Ends = CALIBRATION.ends,
+    seen: Sequence[ends.Sample] = (),
+    out_of_reach: OutOfReach = CALIBRATION.out_of_reach,
+    by_curve: Sequence[forecasts.Foretold] = (),
 ) -> Replayed:
     """What each policy makes of `cell`, and what is foretold there.
 
-    headstart's race takes runs to end as `known` says, which is fitted to other data sets; `seen`
-    is where those of this cell did.
+    headstart's race takes runs to end as `known` says, and its forecasts have `out_of_reach`, both
+    fitted to other data sets; `seen` and `by_curve` are what this cell has for such fits.
     """
     headstart = Headstart(cell, known)
     arms = [arm.strategy for arm in cell.arms if arm.strategy != CONTROL and arm.state == "done"]
@@ -77,7 +83,8 @@ def replay(
         random=[policies.always(cell, name) for name in arms],
         raced={spread: headstart(Race(spread=spread)) for spread in fitting.SPREADS},
         changed={name: headstart(race) for name, race in CHANGED.items()},
-        catch_ups=forecasts.catch_ups(cell),
+        catch_ups=forecasts.catch_ups(cell, out_of_reach),
+        by_curve=by_curve,
         ends=seen,
         chances=ends.chances(cell, known),
     )
@@ -181,6 +188,9 @@ def calibration(found: Table) -> dict[str, Any]:
             "data_worth_widening": round(fitting.widening(found.worths), 2),
             "spread": fitting.spread(found.options.spread),
             "ends": asdict(ends.fit(one for all_ in found.replayed for one in all_.ends)),
+            "out_of_reach": asdict(
+                reach.fit([one for all_ in found.replayed for one in all_.by_curve])
+            ),
         },
     }
 
@@ -193,11 +203,23 @@ def score(cell: Cell) -> float | None:
 
 
 def replay_all(cells: Sequence[Cell], processes: int) -> list[Replayed]:
-    """Each cell, several at a time; where runs end is fitted to the other data sets first."""
+    """Each cell, several at a time; what a study takes from others is fitted to them first."""
     with ProcessPoolExecutor(processes) as pool:
         seen = list(pool.map(ends.samples, cells, chunksize=4))
+        by_curve = list(pool.map(forecasts.catch_ups, cells, chunksize=4))
         known = ends.without_each([one for some in seen for one in some])
-        return list(pool.map(replay, cells, [known[c.data] for c in cells], seen, chunksize=4))
+        unreached = reach.without_each([one for some in by_curve for one in some])
+        return list(
+            pool.map(
+                replay,
+                cells,
+                [known[cell.data] for cell in cells],
+                seen,
+                [unreached.get(cell.data, reach.UNFITTED) for cell in cells],
+                by_curve,
+                chunksize=4,
+            )
+        )
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ def test_every_number_lies_where_it_makes_sense() -> None:
     assert 0 < CALIBRATION.spread < 0.5
     assert CALIBRATION.catch_up_widening >= 1
     assert CALIBRATION.data_worth_widening >= 1
+    assert CALIBRATION.out_of_reach.slope > 0
 
 
 def test_a_file_with_a_number_too_many_or_too_few_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from headstart.evidence.arms import PlannedArm, gather
+from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.ledger import PretrainingCost
 from headstart.evidence.outlook import Outlook, outlook
+from headstart.evidence.reach import OutOfReach
 from headstart.records import (
     CurvePoint,
     Ledger,
@@ -120,6 +123,24 @@ def test_an_arm_that_a_race_left_out_is_followed_too(tmp_path: Path) -> None:
     assert found is not None
     assert found.catch_up.run == 250
     assert found.catch_up.state == "forecast"
+
+
+def test_what_is_far_to_reach_is_foretold_with_less_confidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_arm(tmp_path, "linear", "pretrained", 0.1)
+    write_arm(
+        tmp_path, "scratch", "random", falling(0.02)[-1], errors=falling(0.02), state="pruned",
+        planned_steps=750,
+    )  # fmt: skip
+    chances = []
+    for odds in (0.0, 3.0):
+        changed = replace(CALIBRATION, out_of_reach=OutOfReach(odds, 0.0))
+        monkeypatch.setattr("headstart.evidence.outlook.CALIBRATION", changed)
+        found = look(tmp_path, "linear", "scratch")
+        assert found is not None
+        chances.append(found.catch_up.p_beyond or 0.0)
+    assert chances[1] > chances[0] + 0.1
 
 
 def test_labels_are_saved_where_frozen_features_need_fewer(tmp_path: Path) -> None:

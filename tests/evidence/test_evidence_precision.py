@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from headstart.evidence.arms import PlannedArm, gather
+from headstart.evidence.calibration import CALIBRATION
 from headstart.evidence.catch_up import catch_up
 from headstart.evidence.curves import asymptote
 from headstart.evidence.ends import luck_of_difference, luck_of_log_odds
@@ -17,6 +19,7 @@ from headstart.evidence.fitting import Curve
 from headstart.evidence.ledger import PretrainingCost
 from headstart.evidence.outlook import outlook
 from headstart.evidence.race import look
+from headstart.evidence.reach import OutOfReach
 from headstart.evidence.sizes import Subset, sizes
 from headstart.evidence.statistics import Estimate, error_of_guessing
 from headstart.evidence.tuning import tuning
@@ -155,7 +158,9 @@ def test_curves_of_ap_are_not_expected_to_end_as_accuracies_do() -> None:
     assert chance_within("box AP") < chance_within("accuracy") - 0.15
 
 
-def test_records_of_detectors_are_looked_at_from_end_to_end(tmp_path: Path) -> None:
+def test_records_of_detectors_are_looked_at_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_arm(tmp_path, "fine-tune", "pretrained", rising(0.45))
     write_arm(tmp_path, "scratch", "random", rising(0.35))
     write_arm(tmp_path, "scratch", "random", rising(0.25), key="s2", role="tuning", rate_factor=3.0)
@@ -164,6 +169,10 @@ def test_records_of_detectors_are_looked_at_from_end_to_end(tmp_path: Path) -> N
     found = outlook(tmp_path, "p", arms, delta=0.01, metric="box AP")
     assert found is not None
     assert found.data_worth is None
+    # What was fitted to accuracies says nothing of average precisions.
+    changed = replace(CALIBRATION, out_of_reach=OutOfReach(9.0, 0.0))
+    monkeypatch.setattr("headstart.evidence.outlook.CALIBRATION", changed)
+    assert outlook(tmp_path, "p", arms, delta=0.01, metric="box AP") == found
     assert found.catch_up.state in ("forecast", "beyond")
     [first, second] = tuning(tmp_path, "p", arms).arms
     assert first.strategy == "fine-tune"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.evidence.ends import Ends, Shrinkage
+from headstart.evidence.reach import OutOfReach
 
 FILE = Path(__file__).with_name("calibration.json")
 
@@ -25,6 +26,7 @@ class Calibration:
     data_worth_widening: float  # likewise, of how many images match
     spread: float  # standard deviation of true differences in accuracy: see `verdict.decide`
     ends: Ends  # where runs end that are part of the way
+    out_of_reach: OutOfReach  # how likely scratch does not catch up at all
 
 
 def read_calibration(path: Path = FILE) -> tuple[Calibration, dict[str, Any]]:
@@ -32,7 +34,8 @@ def read_calibration(path: Path = FILE) -> tuple[Calibration, dict[str, Any]]:
     content = json.loads(path.read_text(encoding="utf-8"))
     fitted = dict(content["fitted"])
     ends = Ends(**{kind: Shrinkage(**numbers) for kind, numbers in fitted.pop("ends").items()})
-    return Calibration(**fitted, ends=ends), content["fitted_to"]
+    out_of_reach = OutOfReach(**fitted.pop("out_of_reach"))
+    return Calibration(**fitted, ends=ends, out_of_reach=out_of_reach), content["fitted_to"]
 
 
 CALIBRATION, FITTED_TO = read_calibration()

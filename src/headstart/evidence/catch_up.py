@@ -25,6 +25,7 @@ def catch_up(
     delta: float = 0.01,
     budget: float | None = None,
     widening: float = 1.0,
+    odds: float = 0.0,
     metric: MetricName = "accuracy",
     seed: int = 0,
 ) -> Forecast:
@@ -34,7 +35,9 @@ def catch_up(
     the rate falls belong to another curve. `pretrained` [seeds, images] is the best pretrained
     arm's answers, and `scratch_correct` scratch's at its last evaluation, on the same images, so
     that the luck of the images is shared; without it the two are taken as independent. `chance`
-    is the error of always guessing the commonest class (of an AP, all but 1). `budget` is in steps.
+    is the error of always guessing the commonest class (of an AP, all but 1). `budget` is in steps;
+    `odds` are log odds, besides the curve's, that it takes over four times the run (see
+    `reach.OutOfReach`).
 
     200 bootstraps over images and seeds move both arms; scratch is refitted in each (see
     `fitting.draw_curves`). On simulated curves of the three families, 1,000 images and twelve
@@ -60,7 +63,12 @@ def catch_up(
     except Withheld as why:
         return withheld(why, run, p_reached)
     return summarize(
-        drawn.reaches(target), run, p_reached=p_reached, budget=budget, widening=widening
+        drawn.reaches(target),
+        run,
+        p_reached=p_reached,
+        budget=budget,
+        widening=widening,
+        odds=odds,
     )
 
 

@@ -70,8 +70,12 @@ def summarize(
     p_reached: float,
     budget: float | None,
     widening: float,
+    odds: float = 0.0,
 ) -> Forecast:
-    """A forecast from drawn times, infinite ones among them.
+    """A forecast from drawn times of any shape, infinite ones among them.
+
+    `odds` are log odds that the fact lies beyond the limit, from what the draws do not know (see
+    `reach.OutOfReach`): they weigh the draws that do against those that do not.
 
     `widening` multiplies every distance from the median, as a ratio (from the limit, where the
     median lies beyond it); it is fitted with `conformal_factor` on forecasts whose fact is known.
@@ -79,17 +83,21 @@ def summarize(
     """
     limit = HORIZON * run
     reached = p_reached > 0.5
-    times = np.clip(times, EARLIEST * run, run if reached else np.inf)
-    median = float(np.quantile(times, 0.5, method="inverted_cdf"))
+    times = np.clip(times.ravel(), EARLIEST * run, run if reached else np.inf)
+    weights = np.where(times > limit, math.exp(odds), 1.0)
+    (median,) = quantiles(times, weights, [0.5])
     times = widened(times, min(median, limit), widening)
     tail = (1 - LEVEL) / 2
     low, value, high = (
         float(bound) if bound <= limit else None
-        for bound in np.quantile(times, [tail, 0.5, 1 - tail], method="inverted_cdf")
+        for bound in quantiles(times, weights, [tail, 0.5, 1 - tail])
     )
     if reached:
         high = None if high is None else min(high, run)
         return Forecast("reached", value, low, high, run, limit, p_reached, None, None)
+    drawn = probability(times > limit)
+    beyond = 1 / (1 + (1 - drawn) / drawn * math.exp(-odds))
+    share = (1 - beyond) / (1 - drawn)  # of what the draws say of times within the limit
     return Forecast(
         state="beyond" if value is None else "forecast",
         value=value,
@@ -100,9 +108,17 @@ def summarize(
         p_reached=p_reached,
         p_within_budget=None
         if budget is None or budget > limit
-        else _hedged(probability(times <= budget)),
-        p_beyond=_hedged(probability(times > limit)),
+        else _hedged(share * probability(times <= budget)),
+        p_beyond=_hedged(beyond),
     )
+
+
+def quantiles(values: Floats, weights: Floats, levels: Sequence[float]) -> list[float]:
+    """The least value with at least each level of the weight at it or below it."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order]) / weights.sum()
+    at = np.searchsorted(below, np.asarray(levels) - 1e-9)
+    return [float(values[order[min(int(i), len(order) - 1)]]) for i in at]
 
 
 def widened(times: Floats, pivot: float, factor: float) -> Floats:
@@ -114,6 +130,13 @@ def widened(times: Floats, pivot: float, factor: float) -> Floats:
 def _hedged(p: float) -> float:
     """Leave room for curves that no family describes."""
     return (1 - UNFORESEEN) * p + UNFORESEEN * 0.5
+
+
+def drawn_beyond(found: Forecast) -> float:
+    """The share of draws behind `p_beyond`, before room was left for other curves."""
+    if found.p_beyond is None:
+        raise ValueError("this forecast says nothing of what lies beyond its limit")
+    return (found.p_beyond - UNFORESEEN * 0.5) / (1 - UNFORESEEN)
 
 
 def conformal_factor(

@@ -16,7 +16,7 @@ from headstart.evidence.data_worth import DataWorth, data_worth
 from headstart.evidence.fitting import Curve
 from headstart.evidence.forecast import Forecast
 from headstart.evidence.statistics import error_of_guessing
-from headstart.metrics import MetricName
+from headstart.metrics import WORDS, MetricName
 from headstart.records import CurvePoint, read_curve, read_trial
 from headstart.records_probe import read_probe
 from headstart.strategies import CONTROL
@@ -61,6 +61,8 @@ def outlook(
     labels = None if best.predictions is None else best.predictions.labels
     # The families need an error under 1.
     chance = min(error_of_guessing(labels), 1 - 0.5 / best.correct.shape[1])
+    # Fitted to accuracies.
+    odds = CALIBRATION.out_of_reach.odds(best.correct) if WORDS[metric].of_answers else 0.0
     # A curve that was cut off says when it catches up, not how it ends.
     ended = own.state == "done" or own.cost.steps >= own.planned_steps
     whole = [arm for arm in loaded if arm.strategy == "fine-tune" and ended]
@@ -75,6 +77,7 @@ def outlook(
             delta=delta,
             budget=float(own.planned_steps),
             widening=CALIBRATION.catch_up_widening,
+            odds=odds,
             metric=metric,
             seed=seed,
         ),
