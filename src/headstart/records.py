@@ -92,7 +92,7 @@ class TrialRecord(BaseModel):
     ledger: Ledger = Field(default_factory=Ledger)
     accuracy: float | None = None  # on validation, at the end
     loss: float | None = None  # on validation, at the end
-    train_loss: float | None = None  # the mean over the steps that led to that evaluation
+    train_loss: float | None = None  # mean over the last steps: see `training.recipe.Outcome`
     still_rising: bool = False  # the validation curve had not levelled off when it ended
     chosen: dict[str, Any] = Field(default_factory=dict)  # what was selected: penalty, rate ...
     changes: list[str] = Field(default_factory=list)  # of the network: not as published

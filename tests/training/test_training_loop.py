@@ -59,6 +59,16 @@ def test_a_rate_sweeps_run_is_measured_at_its_end_alone_and_learns_the_same(
     assert (outcome.loss, outcome.accuracy) == (whole.loss, whole.accuracy)
 
 
+@pytest.mark.parametrize(("curve", "told"), [(False, 6.0 + 2.5), (True, 8.0 + 1.5)])
+def test_a_sweep_is_told_by_the_later_half_of_its_losses(
+    tmp_path: Path, curve: bool, told: float
+) -> None:
+    """12 steps whose losses are 0 to 11; a whole run tells of those since its evaluation at 8."""
+    task = FakeTask(spoil=lambda step, loss: loss * 0 + step)
+    outcome, _ = run(tmp_path, recipe(curve=curve), task=task)
+    assert outcome.train_loss == told
+
+
 def test_nothing_is_measured_twice(tmp_path: Path) -> None:
     task = FakeTask()
     run(tmp_path, recipe(), task=task)

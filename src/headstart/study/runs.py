@@ -246,8 +246,8 @@ def best_factor(records: Sequence[TrialRecord], *, validated: bool = True) -> fl
     """The rate factor of the sweep run with the least validation loss.
 
     A run that diverged has none; where all did, the lowest rate is taken. Where no loss is
-    `validated`, the mean training loss of the run takes its place: so early the average precision
-    of detectors is next to nothing at every rate, and noise would choose.
+    `validated`, the training loss of the run's later half takes its place: so early the average
+    precision of detectors is next to nothing at every rate, and noise would choose.
     """
     if not records:
         return None

@@ -211,6 +211,12 @@ class _Run:
         self.ledger.pixels += recipe.computed(self.step) * recipe.pixels_per_image
         self.ledger.flops += recipe.step_flops(phase, self.step)
         self.step += 1
+        # High rates raise the loss before they lower it: a sweep is told by where its runs get to.
+        if not recipe.curve and self.step == self.pace.total // 2 and self._loss_is_finite():
+            self._forget_losses()
+
+    def _forget_losses(self) -> None:
+        self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
 
     def _loss_is_finite(self) -> bool:
         return bool(torch.isfinite(self.ranks.mean(self.loss_sum)))
@@ -261,7 +267,7 @@ class _Run:
         if self.ranks.writes:
             append_point(self.folder, point)
         self.hooks.on_point(point)
-        self.loss_sum, self.loss_count = torch.zeros_like(self.loss_sum), 0
+        self._forget_losses()
         if not self.finished:
             self._decide()
             self._save()

@@ -107,7 +107,9 @@ class Outcome:
     planned_steps: int  # after extensions and early ends
     loss: float
     accuracy: float
-    train_loss: float | None  # the mean over the steps that led to the last evaluation
+    train_loss: (
+        float | None
+    )  # mean over the steps since the one before it; of a sweep, the later half
     still_rising: bool
     events: list[str] = field(default_factory=list)
 
