@@ -12,6 +12,7 @@ from headstart.evidence.arms import ArmEvidence
 from headstart.evidence.published import read_published
 from headstart.evidence.similarity import Similarity
 from headstart.metrics import MetricName
+from headstart.records import Ledger
 from headstart.verdict.decide import decide
 from headstart.verdict.rules import reasons_with_sources
 from headstart.verdict.rules_measured import Measurements, Reason, TrainingObjects
@@ -78,6 +79,21 @@ def test_what_was_measured_here_stands_beside_what_is_known() -> None:
     ahead = of_arms(arm("scratch", 0.6, flops=1e12, luck=5))
     assert "ahead, scratch 60.0 AP" in ahead[key].text
     assert "He et al. 2018" in ahead["scratch_wins"].source
+
+
+def test_pretrained_weights_are_not_dismissed_by_more_steps() -> None:
+    def said(tuned: ArmEvidence) -> str:
+        arms = [tuned, replace(arm("scratch", 0.6, flops=DEAR, luck=5), cost=Ledger(steps=801))]
+        verdict = decide(arms, metric="box AP")
+        return rules(objects=of(800), arms=arms, verdict=verdict)["scratch_wins"].text
+
+    ended = replace(TUNED, cost=Ledger(steps=191))
+    assert "pretrained weights do not pay here" in said(ended)
+    rising = said(replace(ended, still_rising=True))
+    assert "give fine-tune as many as scratch" in rising
+    assert "fine-tune 31.2 AP and still rising when its 191 of those 801 steps" in rising
+    as_many = replace(ended, still_rising=True, cost=Ledger(steps=801))
+    assert "do not pay" in said(as_many)
 
 
 def test_more_steps_are_advised_only_where_they_helped_before() -> None:

@@ -84,16 +84,22 @@ def folklore(m: Measurements) -> Reason | None:
 
 
 def scratch_wins(m: Measurements) -> Reason | None:
-    """The custom to start from pretrained weights, contradicted."""
+    """The custom to start from pretrained weights, contradicted; or by more steps alone."""
     choice = m.choice
     others = m.best(
         [a.strategy for a in m.arms if a.state == "done" and a.strategy not in (*SCRATCH, CONTROL)]
     )
     if choice is None or choice.strategy not in SCRATCH or others is None or m.tied(others):
         return None
-    said = "Against custom, pretrained weights do not pay here"
+    source = RAGHU if m.words.of_answers else HE
     numbers = f"{m.told(choice)}, {m.told(others)}"
-    return Reason(f"{said}: {numbers}", said, RAGHU if m.words.of_answers else HE)
+    steps = choice.cost.steps, others.cost.steps
+    if others.still_rising and steps[0] > steps[1]:
+        said = f"Steps may have decided: give {others.strategy} as many as {choice.strategy}"
+        why = f"{numbers} and still rising when its {steps[1]} of those {steps[0]} steps were taken"
+        return Reason(f"{said} ({why})", said, source)
+    said = "Against custom, pretrained weights do not pay here"
+    return Reason(f"{said}: {numbers}", said, source)
 
 
 def weights_anyway(m: Measurements) -> Reason | None:
