@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from headstart.evidence.arms import ArmEvidence
+from headstart.records import Ledger
 from headstart.verdict.decide import decide
 from headstart.verdict.wording import advice, chance, human_name, points, subject
 
@@ -71,6 +73,18 @@ def test_nothing_is_said_against_a_curve_that_still_rises(
     assert not re.search(r"worse|below|loses|lower|inferior|levelled|no longer", said)
     assert verdict.choice == "linear"
     assert "still rising" in said
+
+
+def test_an_arm_with_fewer_steps_may_be_the_better_one(arm: Arm) -> None:
+    """As on blood cells, where scratch took four times the steps of a frozen backbone."""
+    longer = arm("scratch", 145, flops=1e14, steps=801)
+    tuned = arm("fine-tune", 100, flops=DEAR, steps=191, steps_multiple=1.0, still_rising=True)
+    assert decide([tuned, longer]).sentence.endswith(
+        "Fine-tuning everything reached 66.7% in 191 of the 801 steps that scratch took, and was "
+        "still rising: given as many it may be the better one."
+    )
+    as_many = replace(tuned, cost=Ledger(steps=801))
+    assert "the better one" not in decide([as_many, longer]).sentence
 
 
 def test_many_rising_arms_take_one_reason(arm: Arm) -> None:

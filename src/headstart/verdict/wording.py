@@ -83,6 +83,12 @@ def not_reached(decision: Decision, choice: Judged, arm: Judged) -> str:
         return f"{reached}: these {decision.images} images cannot tell it from {choice.name}."
     if arm.value > choice.value:
         return f"{reached}."
+    steps = arm.arm.cost.steps, choice.arm.cost.steps
+    if arm.arm.still_rising and steps[0] < steps[1]:
+        return (
+            f"{subject(arm.name)} reached {value} in {steps[0]} of the {steps[1]} steps that "
+            f"{choice.name} took, and was still rising: given as many it may be the better one."
+        )
     return f"{reached}: not reached {where}."
 
 
