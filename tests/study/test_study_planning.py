@@ -19,7 +19,7 @@ from headstart.records import TrialRecord
 from headstart.strategies import NAMES, Strategy, choose, defaults
 from headstart.study import ArmPlan, Listener, Question, classes, parse_budget, plan, question_from
 from headstart.study.classes import Classes
-from headstart.study.plan import MOST_SEEDS, RESERVE, sweep_trials
+from headstart.study.plan import MOST_SEEDS, RESERVE, sweep_trials, units_of
 from headstart.study.question import StudyFile, require_same
 from headstart.study.runs import best_factor
 from headstart.study.subsets import MINIMUM_UNIT
@@ -40,12 +40,12 @@ def costs_of(step: float, forward: float, images: int, batch: int) -> Costs:
 
 
 def planned(
-    asked: Question, costs: Costs, images: int, batch: int
+    asked: Question, costs: Costs, images: int, batch: int, *, even: bool = False
 ) -> tuple[list[Strategy], list[ArmPlan], int]:
     """The plan that `asked` gets where steps cost `costs`."""
     strategies = choose(asked.strategies or NAMES, STAGES)
     setting: Any = SimpleNamespace(training=np.arange(images), batch=batch)
-    arms, seeds = plan._plan(asked, setting, strategies, {}, costs, 0.0)
+    arms, seeds = plan._plan(asked, setting, strategies, {}, costs, 0.0, even=even)
     return strategies, arms, seeds
 
 
@@ -83,9 +83,29 @@ def test_a_plan_fills_at_most_the_budget(
     if trained:
         unit = trained[0].unit
         assert {arm.unit for arm in trained} == {unit}  # a step unit is the same for every arm
-        assert costs.total(strategies, unit, chosen) <= budget * RESERVE
-        more = round(1.25 * unit) + 2
+        assert costs.total(strategies, units_of(strategies, unit), chosen) <= budget * RESERVE
+        more = units_of(strategies, round(1.25 * unit) + 2)
         assert unit == natural or costs.total(strategies, more, chosen) > budget * RESERVE
+
+
+@given(budget=st.floats(60, 20_000), images=st.integers(100, 5_000))
+def test_without_a_race_arms_get_equal_steps_until_their_natural_ones(
+    budget: float, images: int
+) -> None:
+    costs, natural = costs_of(0.4, 0.003, images, 32), defaults.steps(images, 32)
+    asked = Question(
+        data="x", budget_seconds=budget, strategies=["partial", "fine-tune", "scratch"]
+    )
+    _, arms, seeds = planned(asked, costs, images, 32, even=True)
+    kept = [arm for arm in arms if arm.state is None]
+    units = {arm.strategy.name: arm.unit for arm in kept}
+    assert not kept or costs.total([a.strategy for a in kept], units, seeds) <= budget * RESERVE
+    if len(kept) == 3:
+        steps = {arm.strategy.name: arm.strategy.steps * arm.unit for arm in kept}
+        assert steps["partial"] == steps["fine-tune"] == min(natural, steps["scratch"])
+    if len(kept) == 2:  # without scratch there is nothing to be even with
+        assert set(units) == {"partial", "fine-tune"}
+        assert len(set(units.values())) == 1
 
 
 def test_a_budget_too_small_for_scratch_prunes_it_and_says_so() -> None:
@@ -309,7 +329,7 @@ def test_heads_and_codes_that_arms_share_are_counted_once() -> None:
     assert costs.heads(strategies[3:]) == {"fine-tune": 7.0}
     assert costs.shared(strategies) == pytest.approx(5.0 + 2.0)  # 500 images, and the profile
     assert costs.shared(choose(["scratch"], STAGES)) == 0
-    whole = costs.total(strategies, 20, 2)
+    whole = costs.total(strategies, units_of(strategies, 20), 2)
     assert whole == pytest.approx(5.0 + 21.0 + costs.arm(strategies[3], 20, 2))
 
 

@@ -108,8 +108,9 @@ def test_the_whole_study_fits_the_budget(budget: float, images: int, tuning: boo
         return
     unit, spending = trained[0].unit, Spending(costs, asked)
     strategies = [one.strategy for one in kept]
-    assert spending.total(strategies, unit, seeds) <= budget * RESERVE
-    assert spending.total(strategies, unit, seeds) > costs.total(strategies, unit, seeds)
+    units = plan.units_of(strategies, unit)
+    assert spending.total(strategies, units, seeds) <= budget * RESERVE
+    assert spending.total(strategies, units, seeds) > costs.total(strategies, units, seeds)
     subsets = plan_subsets(asked, subject, arms)
     assert all(one.unit <= unit for subset in subsets for one in subset.arms)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,12 @@ class Costs:
         """Seconds for codes of the pretrained network and their profile, where an arm reads any."""
         return self._codes(strategies) + (self.probe if self._reading(strategies) else 0.0)
 
-    def total(self, strategies: Sequence[Strategy], unit: int, seeds: int) -> float:
-        """Seconds for all runs of all arms, and the codes that they share; without the profile."""
-        runs = sum(self.arm(s, unit if s.trains else 0, seeds) for s in strategies)
+    def total(self, strategies: Sequence[Strategy], units: Mapping[str, int], seeds: int) -> float:
+        """Seconds for all runs of all arms, and the codes that they share; without the profile.
+
+        `units` has the step unit of each by name.
+        """
+        runs = sum(self.arm(s, units[s.name], seeds) for s in strategies)
         return self._codes(strategies) + sum(self.heads(strategies).values()) + runs
 
     def beside(self, strategies: Sequence[Strategy]) -> float:

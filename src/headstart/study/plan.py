@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,7 +96,13 @@ def prepare(
     plan_subsets(asked, subject, [])  # what cannot be drawn is refused before anything is timed
     costs, not_timed = _costs(asked, subject, strategies, listener or Listener())
     arms, seeds = _plan(
-        asked, subject.setting, strategies, notes, costs, time.perf_counter() - begun
+        asked,
+        subject.setting,
+        strategies,
+        notes,
+        costs,
+        time.perf_counter() - begun,
+        even=not subject.races(asked),
     )
     resolved = Resolved(
         images=len(subject.dataset),
@@ -201,23 +207,27 @@ def _plan(
     notes: dict[str, str],
     costs: Costs | None,
     spent: float,
+    *,
+    even: bool = False,
 ) -> tuple[list[ArmPlan], int]:
     """Steps and seeds for each arm: as asked, or as many as the budget allows.
 
-    `spent` are the seconds of it that planning has taken.
+    `spent` are the seconds of it that planning has taken. `even`: where it does not last for the
+    natural steps, all arms get the same number (see `units_of`).
     """
     natural = defaults.steps(len(setting.training), setting.batch)
     if asked.budget_seconds is None:
         seeds = asked.seeds or (1 if asked.steps is None else MOST_SEEDS)
-        unit = asked.steps or natural
-        return _arms(strategies, unit, seeds, costs, notes), seeds
+        units = units_of(strategies, asked.steps or natural)
+        return _arms(strategies, units, seeds, costs, notes), seeds
     assert costs is not None
+    most = natural if even and asked.steps is None else None
     spending = Spending(costs, asked)
     budget = (asked.budget_seconds - spent - costs.beside(strategies)) * RESERVE
     least = asked.steps or MINIMUM_UNIT
     kept, pruned = list(strategies), dict[str, str]()
     while True:
-        seeds, unit = _fit(budget, spending, kept, natural, asked)
+        seeds, unit = _fit(budget, spending, kept, natural, asked, most)
         if unit >= least or not any(s.trains for s in kept):
             break
         # The longest schedule goes first, whatever a busy machine did to the timed steps; an arm
@@ -229,7 +239,8 @@ def _plan(
         kept.remove(dearest)
         note = f"not run: even {least} steps a phase would take {needed:.0f} s of the budget"
         pruned[dearest.name] = note
-    planned = {arm.strategy.name: arm for arm in _arms(kept, unit, seeds, costs, notes)}
+    units = units_of(kept, unit, most)
+    planned = {arm.strategy.name: arm for arm in _arms(kept, units, seeds, costs, notes)}
     arms = [
         planned.get(s.name)
         or ArmPlan(strategy=s, seeds=[], unit=0, state="pruned", note=pruned[s.name])
@@ -243,41 +254,64 @@ def _timed(strategy: Strategy) -> Strategy:
     return strategy.beginning({ARM + source: "pretrained" for source in strategy.sources})
 
 
+def units_of(strategies: Sequence[Strategy], unit: int, most: int | None = None) -> dict[str, int]:
+    """The step unit of each arm by name; 0 where no step is taken.
+
+    It is `unit` for all; with `most`, what they would take unhurried, shorter arms get as many
+    steps as the longest until they have that. Else an arm that still rises would be judged beside
+    one of three times its steps. (A race needs no `most`: it leaves a long arm out early.)
+    """
+    longest = max((s.steps for s in strategies if s.trains), default=1.0)
+
+    def own(strategy: Strategy) -> int:
+        if not strategy.trains or most is None:
+            return unit if strategy.trains else 0
+        return min(most, round(unit * longest / max(1.0, strategy.steps)))
+
+    return {strategy.name: own(strategy) for strategy in strategies}
+
+
 def _fit(
     budget: float,
     spending: Spending,
     strategies: Sequence[Strategy],
     natural: int,
     asked: Question,
+    most: int | None,
 ) -> tuple[int, int]:
     """Seeds and step unit: three seeds where they leave half of the natural steps, else one."""
     if asked.steps is not None:
         for seeds in [asked.seeds] if asked.seeds else [MOST_SEEDS, 1]:
-            if spending.total(strategies, asked.steps, seeds) <= budget:
+            if spending.total(strategies, units_of(strategies, asked.steps), seeds) <= budget:
                 return seeds, asked.steps
         return asked.seeds or 1, 0
     for seeds in [asked.seeds] if asked.seeds else [MOST_SEEDS, 1]:
-        unit = _largest(budget, spending, strategies, seeds, natural)
+        unit = _largest(budget, spending, strategies, seeds, natural, most)
         if asked.seeds or seeds == 1 or unit >= natural / 2:
             return seeds, unit
     return 1, 0
 
 
 def _largest(
-    budget: float, spending: Spending, strategies: Sequence[Strategy], seeds: int, most: int
+    budget: float,
+    spending: Spending,
+    strategies: Sequence[Strategy],
+    seeds: int,
+    natural: int,
+    most: int | None,
 ) -> int:
-    """The largest unit up to `most` whose whole study fits the budget; 0 where none does."""
-    low, high = 0, most
+    """The largest unit up to `natural` whose whole study fits the budget; 0 where none does."""
+    low, high = 0, natural
     while low < high:
         middle = (low + high + 1) // 2
-        fits = spending.total(strategies, middle, seeds) <= budget
+        fits = spending.total(strategies, units_of(strategies, middle, most), seeds) <= budget
         low, high = (middle, high) if fits else (low, middle - 1)
     return low
 
 
 def _arms(
     strategies: Sequence[Strategy],
-    unit: int,
+    units: Mapping[str, int],
     seeds: int,
     costs: Costs | None,
     notes: dict[str, str],
@@ -289,16 +323,16 @@ def _arms(
         # A head solved on pretrained codes is the same for every seed, so one trial says it all.
         drawn = strategy.trains or strategy.starts != {"pretrained"}
         count = seeds if drawn else 1
-        steps = unit if strategy.trains else 0
+        unit = units[strategy.name]
         seconds = None
         if costs is not None:
-            own = heads.get(strategy.name, 0.0) + costs.arm(strategy, steps, count)
+            own = heads.get(strategy.name, 0.0) + costs.arm(strategy, unit, count)
             seconds = round(own, 1)
         arms.append(
             ArmPlan(
                 strategy=strategy,
                 seeds=list(range(count)),
-                unit=steps,
+                unit=unit,
                 seconds=seconds,
                 note=notes.get(strategy.name),
             )

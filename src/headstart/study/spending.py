@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from headstart.execution import Costs
@@ -19,15 +19,18 @@ class Spending:
     costs: Costs
     asked: Question
 
-    def total(self, strategies: Sequence[Strategy], unit: int, seeds: int) -> float:
-        """Seconds with a step unit of `unit` on all training images."""
-        seconds = self.costs.total(strategies, unit, seeds)
+    def total(self, strategies: Sequence[Strategy], units: Mapping[str, int], seeds: int) -> float:
+        """Seconds with these step units, by name, on all training images."""
+        seconds = self.costs.total(strategies, units, seeds)
         training = self.costs.train_images
         for images in image_counts(self.asked, training):
-            steps = unit_on(self.asked, images, training, self.costs.batch, unit)
-            seconds += self._on(images).total(strategies, steps, seeds)
+            fewer = {
+                name: unit_on(self.asked, images, training, self.costs.batch, unit) if unit else 0
+                for name, unit in units.items()
+            }
+            seconds += self._on(images).total(strategies, fewer, seeds)
         if self.asked.tuning_study:
-            seconds += sum(self.tuning(s, unit, seeds) for s in strategies)
+            seconds += sum(self.tuning(s, units[s.name], seeds) for s in strategies)
         return seconds
 
     def tuning(self, strategy: Strategy, unit: int, seeds: int) -> float:
