@@ -264,8 +264,10 @@ def units_of(strategies: Sequence[Strategy], unit: int, most: int | None = None)
     longest = max((s.steps for s in strategies if s.trains), default=1.0)
 
     def own(strategy: Strategy) -> int:
-        if not strategy.trains or most is None:
-            return unit if strategy.trains else 0
+        if not strategy.trains:
+            return 0
+        if most is None:
+            return unit
         return min(most, round(unit * longest / max(1.0, strategy.steps)))
 
     return {strategy.name: own(strategy) for strategy in strategies}

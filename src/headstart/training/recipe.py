@@ -107,9 +107,7 @@ class Outcome:
     planned_steps: int  # after extensions and early ends
     loss: float
     accuracy: float
-    train_loss: (
-        float | None
-    )  # mean over the steps since the one before it; of a sweep, the later half
+    train_loss: float | None  # mean over the steps since the evaluation before; a sweep's last half
     still_rising: bool
     events: list[str] = field(default_factory=list)
 
