@@ -50,6 +50,13 @@ def test_scratch_that_was_trained_too_little_has_not_broken_down() -> None:
     assert found.losses[0] > found.losses[1]
 
 
+def test_scratch_that_still_rose_may_lack_steps_and_not_images() -> None:
+    found = breakdown([LEARNED], [PRETRAINED], answers(0.6), answers(0.9), rising=True)
+    assert found.state == "undecided"
+    same = answers(0.94, 2000)
+    assert breakdown([LEARNED], [PRETRAINED], same, same, rising=True).state == "none"
+
+
 def test_one_lucky_evaluation_is_not_reaching_it() -> None:
     train = 2 - 1.5 * WAY
     train[5] = 0.01

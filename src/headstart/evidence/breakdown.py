@@ -96,6 +96,7 @@ def breakdown(
     scratch_correct: Correct,
     pretrained_correct: Correct,
     *,
+    rising: bool = False,
     delta: float = 0.01,
     seed: int = 0,
 ) -> Breakdown:
@@ -105,8 +106,9 @@ def breakdown(
     compare. Answers are [seeds, images] on the same images. Scratch is as well trained from the
     first evaluation on after which its loss stays at or below the pretrained arm's at the end
     (mean of the last quarter, plus two standard errors). "breakdown": 80% sure that it is then
-    short of the pretrained arm by over `delta`; "none": 80% sure that it is not. "not reached"
-    means that scratch may simply have been trained too little.
+    short of the pretrained arm by over `delta`, and what it got right was not still `rising` when
+    it ended; "none": 80% sure that it is not short. "not reached" means that scratch may simply
+    have been trained too little; so it may where it still rose, whatever its training loss.
     """
     steps, train, _ = _joined(scratch)
     goal_steps, goal_train, _ = _joined(pretrained)
@@ -133,7 +135,7 @@ def breakdown(
         return Breakdown("not reached", None, losses, shortfall, p_short)
     step = float(steps[np.flatnonzero(above)[-1] + 1] if above.any() else steps[0])
     state: Literal["breakdown", "none", "undecided"] = "undecided"
-    if p_short >= SURE:
+    if p_short >= SURE and not rising:
         state = "breakdown"
     elif p_short <= 1 - SURE:
         state = "none"

@@ -152,6 +152,7 @@ def breakdown_of(
         _losses(study, tuned),
         scratch.correct,
         tuned.correct,
+        rising=scratch.still_rising,
         delta=delta,
         seed=seed,
     )
