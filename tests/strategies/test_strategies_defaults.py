@@ -33,6 +33,16 @@ def test_steps_grow_with_the_data(batch: int) -> None:
         assert taken <= max(100, 30 * images / batch + 1)
 
 
+def test_detectors_take_more_steps_and_as_many_as_were_published() -> None:
+    assert defaults.object_steps(10_000, 16) == 60_000  # He et al. 2018, section 5.2
+    assert defaults.object_steps(118_287, 16) == 90_000  # COCO's 1x
+    assert defaults.object_steps(118_287, 8) == 180_000
+    assert defaults.object_steps(76, 16) == 500
+    steps = [defaults.object_steps(images, 16) for images in sorted(NUMBERS)]
+    assert steps == sorted(steps)
+    assert all(s >= defaults.steps(n, 16) for s, n in zip(steps, sorted(NUMBERS), strict=True))
+
+
 def test_known_numbers() -> None:
     assert defaults.batch_size(1000, gpu=False) == 32
     assert defaults.batch_size(1000, gpu=True) == 128

@@ -39,12 +39,21 @@ def costs_of(step: float, forward: float, images: int, batch: int) -> Costs:
     )
 
 
+def _setting(images: int, batch: int) -> Any:
+    """What planning asks of a setting."""
+    return SimpleNamespace(
+        training=np.arange(images),
+        batch=batch,
+        natural_steps=lambda images: defaults.steps(images, batch),
+    )
+
+
 def planned(
     asked: Question, costs: Costs, images: int, batch: int, *, even: bool = False
 ) -> tuple[list[Strategy], list[ArmPlan], int]:
     """The plan that `asked` gets where steps cost `costs`."""
     strategies = choose(asked.strategies or NAMES, STAGES)
-    setting: Any = SimpleNamespace(training=np.arange(images), batch=batch)
+    setting = _setting(images, batch)
     arms, seeds = plan._plan(asked, setting, strategies, {}, costs, 0.0, even=even)
     return strategies, arms, seeds
 
@@ -288,7 +297,7 @@ def test_a_question_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
 def test_planning_and_judging_and_the_profile_leave_less_for_runs() -> None:
     costs = costs_of(0.1, 0.001, 400, 32)
     asked = Question(data="x", budget_seconds=30, strategies=["linear", "fine-tune"], seeds=1)
-    setting: Any = SimpleNamespace(training=np.arange(400), batch=32)
+    setting = _setting(400, 32)
     strategies = choose(asked.strategies or NAMES, STAGES)
 
     def unit(costs: Costs, spent: float = 0.0) -> int:
@@ -355,7 +364,7 @@ def test_steps_are_timed_where_that_is_cheap(
 
     monkeypatch.setattr(classes, "measure_costs", timed)
     asked = Question(data="x", **options)
-    setting = SimpleNamespace(training=np.arange(400), batch=32)
+    setting = _setting(400, 32)
     subject: Any = Classes(setting, 5.0)  # type: ignore[arg-type]
     strategies = choose(asked.strategies or ["linear", "fine-tune"], STAGES)
     costs, reason = plan._costs(asked, subject, strategies, Listener())

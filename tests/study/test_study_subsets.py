@@ -25,7 +25,10 @@ from headstart.study.tuning import _is_done
 def subject_of(images: int, classes: int = 4, batch: int = 32) -> Any:
     """What planning asks of a subject; every second image is one of the training images."""
     dataset = SimpleNamespace(labels=np.arange(2 * images) // 2 % classes, classes=range(classes))
-    setting = SimpleNamespace(training=np.arange(0, 2 * images, 2), batch=batch)
+    setting = SimpleNamespace(
+        training=np.arange(0, 2 * images, 2),
+        natural_steps=lambda images: defaults.steps(images, batch),
+    )
     return SimpleNamespace(setting=setting, dataset=dataset, images=dataset)
 
 
@@ -106,7 +109,7 @@ def test_the_whole_study_fits_the_budget(budget: float, images: int, tuning: boo
     trained = [one for one in kept if one.strategy.trains]
     if not trained:
         return
-    unit, spending = trained[0].unit, Spending(costs, asked)
+    unit, spending = trained[0].unit, Spending(costs, asked, subject.setting.natural_steps)
     strategies = [one.strategy for one in kept]
     units = plan.units_of(strategies, unit)
     assert spending.total(strategies, units, seeds) <= budget * RESERVE

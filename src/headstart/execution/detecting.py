@@ -62,6 +62,10 @@ class DetectionSetting(Setting):
         """See `Setting.judged_per_learned`."""
         return defaults.JUDGED_PER_LEARNED_OBJECTS
 
+    def natural_steps(self, images: int) -> int:
+        """See `Setting.natural_steps`."""
+        return defaults.object_steps(images, self.batch)
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of a typical image as the network sees it."""

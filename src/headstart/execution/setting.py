@@ -107,6 +107,10 @@ class Setting(ABC):
         """Images to judge that may go with one to learn from: see `defaults.evaluate_every`."""
         return defaults.JUDGED_PER_LEARNED
 
+    def natural_steps(self, images: int) -> int:
+        """Steps of fine-tuning on so many training images, where nothing else sets them."""
+        return defaults.steps(images, self.batch)
+
     @property
     @abstractmethod
     def pixels(self) -> int:

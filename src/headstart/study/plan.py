@@ -188,7 +188,7 @@ def _costs(
     if asked.budget_seconds is not None:
         most = TIMING * asked.budget_seconds
     else:
-        unit = asked.steps or defaults.steps(len(setting.training), setting.batch)
+        unit = asked.steps or setting.natural_steps(len(setting.training))
         if not any(s.trains for s in strategies):
             return None, "no arm takes steps"
         if asked.alone:
@@ -215,14 +215,14 @@ def _plan(
     `spent` are the seconds of it that planning has taken. `even`: where it does not last for the
     natural steps, all arms get the same number (see `units_of`).
     """
-    natural = defaults.steps(len(setting.training), setting.batch)
+    natural = setting.natural_steps(len(setting.training))
     if asked.budget_seconds is None:
         seeds = asked.seeds or (1 if asked.steps is None else MOST_SEEDS)
         units = units_of(strategies, asked.steps or natural)
         return _arms(strategies, units, seeds, costs, notes), seeds
     assert costs is not None
     most = natural if even and asked.steps is None else None
-    spending = Spending(costs, asked)
+    spending = Spending(costs, asked, setting.natural_steps)
     budget = (asked.budget_seconds - spent - costs.beside(strategies)) * RESERVE
     least = asked.steps or MINIMUM_UNIT
     kept, pruned = list(strategies), dict[str, str]()

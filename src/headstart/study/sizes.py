@@ -43,7 +43,7 @@ def reserved(study: Study, *, tuning: bool = True) -> float:
     seconds = sum(_seconds(plan.arms) for plan in study.resolved.sizes)
     costs = study.resolved.costs
     if tuning and study.asked.tuning_study and costs is not None:
-        spending = Spending(costs, study.asked)
+        spending = Spending(costs, study.asked, study.setting.natural_steps)
         arms = study.resolved.arms
         seconds += sum(spending.tuning(arm.strategy, arm.unit, len(arm.seeds)) for arm in arms)
     return seconds

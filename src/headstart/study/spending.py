@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from headstart.execution import Costs
@@ -18,6 +18,7 @@ class Spending:
 
     costs: Costs
     asked: Question
+    natural: Callable[[int], int]  # steps, by training images: `Setting.natural_steps`
 
     def total(self, strategies: Sequence[Strategy], units: Mapping[str, int], seeds: int) -> float:
         """Seconds with these step units, by name, on all training images."""
@@ -25,7 +26,7 @@ class Spending:
         training = self.costs.train_images
         for images in image_counts(self.asked, training):
             fewer = {
-                name: unit_on(self.asked, images, training, self.costs.batch, unit) if unit else 0
+                name: unit_on(self.asked, images, training, self.natural, unit) if unit else 0
                 for name, unit in units.items()
             }
             seconds += self._on(images).total(strategies, fewer, seeds)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from headstart.data import nested_subsets
 from headstart.data.dataset import Indices
 from headstart.errors import HeadstartError
-from headstart.strategies import defaults
 from headstart.study.question import ArmPlan, Question, SizePlan
 from headstart.study.subject import Subject
 
@@ -26,6 +25,7 @@ def plan_subsets(asked: Question, subject: Subject, arms: Sequence[ArmPlan]) -> 
     HeadstartError where a subset cannot have an image of every class, or is no size of its own.
     """
     training, classes = len(subject.setting.training), len(subject.images.classes)
+    natural = subject.setting.natural_steps
     counts = image_counts(asked, training)
     for i, (share, images) in enumerate(zip(asked.sizes or [], counts, strict=True)):
         named = f"--sizes {Fraction(share).limit_denominator(10_000)} is {images} of the "
@@ -42,7 +42,7 @@ def plan_subsets(asked: Question, subject: Subject, arms: Sequence[ArmPlan]) -> 
         SizePlan(
             share=share,
             images=images,
-            arms=[_on(arm, asked, images, training, subject.setting.batch) for arm in arms],
+            arms=[_on(arm, asked, images, training, natural) for arm in arms],
         )
         for share, images in zip(asked.sizes or [], counts, strict=True)
     ]
@@ -54,19 +54,23 @@ def draw_subsets(asked: Question, subject: Subject, plans: Sequence[SizePlan]) -
     return nested_subsets(labels, training, [plan.images for plan in plans], seed=asked.seed)
 
 
-def unit_on(asked: Question, images: int, training: int, batch: int, unit: int) -> int:
+def unit_on(
+    asked: Question, images: int, training: int, natural: Callable[[int], int], unit: int
+) -> int:
     """Step unit on a subset where all `training` images take `unit`.
 
-    As many as were asked for; else the same share of the steps that are natural for so many images.
+    As many as were asked for; else the same share of the steps that are `natural` for so many.
     """
     if asked.steps is not None:
         return unit
-    share = defaults.steps(images, batch) / defaults.steps(training, batch)
+    share = natural(images) / natural(training)
     return max(min(MINIMUM_UNIT, unit), round(unit * share))
 
 
-def _on(arm: ArmPlan, asked: Question, images: int, training: int, batch: int) -> ArmPlan:
-    unit = unit_on(asked, images, training, batch, arm.unit) if arm.unit else 0
+def _on(
+    arm: ArmPlan, asked: Question, images: int, training: int, natural: Callable[[int], int]
+) -> ArmPlan:
+    unit = unit_on(asked, images, training, natural, arm.unit) if arm.unit else 0
     share = unit / arm.unit if arm.unit else images / training
     seconds = None if arm.seconds is None else round(arm.seconds * share, 1)
     return arm.model_copy(update={"unit": unit, "seconds": seconds})
