@@ -68,6 +68,14 @@ class Recorded(Source):
             return curve[-1].seconds
         return arm.ledger.seconds
 
+    def paused(self, job: Job, setting: Setting, after: float) -> tuple[float, float]:
+        """See `Source.paused`."""
+        arm, end = self._arm(job, setting), self.seconds(job, setting)
+        points = [] if job.trial.role == "sweep" else _part(arm, job)[0]
+        later = (point for point in points if after < point.seconds < end)
+        point = next(later, None)
+        return (end, 1.0) if point is None else (point.seconds, point.step / arm.planned_steps)
+
     def leave(self, job: Job, setting: Setting, folder: Path) -> TrialRecord:
         """See `Source.leave`."""
         trial, arm = job.trial, self._arm(job, setting)

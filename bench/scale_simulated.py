@@ -69,7 +69,7 @@ class Simulated:
     """One study on so many workers; seconds are those of the machine that was recorded."""
 
     workers: int
-    trials: int  # tasks that workers ran; a race gives a trial several
+    trials: int
     busy: float  # seconds of work
     makespan: float  # seconds
 
@@ -102,7 +102,7 @@ def on(study: tuple[Study, Recorded], workers: int, folder: Path) -> Simulated:
     cluster = Cluster(workers, recorded)
     there = replace(planned, folder=folder)
     run_trials(Runs(there, Listener(), executor=cluster))
-    return Simulated(workers, len(cluster.ran), cluster.busy, cluster.now)
+    return Simulated(workers, len(cluster.trials), cluster.busy, cluster.now)
 
 
 def prepared(asked: Asked, cells: Sequence[Cell], work: Path) -> tuple[Study, Recorded]:

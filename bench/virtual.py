@@ -15,7 +15,7 @@ from headstart.execution.aside import by_cost, side_by_side, threads_for
 from headstart.execution.executor import Executor, Job, Watch
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record
-from headstart.execution.turns import handed_over
+from headstart.execution.turns import TURN, handed_over
 from headstart.records import TrialRecord, read_trial
 from headstart.training import PausedError, StoppedError
 
@@ -23,12 +23,22 @@ Item = TypeVar("Item")
 Path_ = tuple[int, ...]  # where a thread is in the program: its place in each `each` around it
 
 
+RESTART = 1.0  # seconds that a trial loses which is taken up again
+
+
 class Source(ABC):
     """What trials are replayed from."""
 
     @abstractmethod
     def seconds(self, job: Job, setting: Setting) -> float:
-        """That the trial takes from its first step until it ends, or pauses."""
+        """That the trial takes from its first step until it ends, or pauses by its share."""
+
+    @abstractmethod
+    def paused(self, job: Job, setting: Setting, after: float) -> tuple[float, float]:
+        """Of the first evaluation after so many seconds: its own, and the share of steps done.
+
+        Where there is none any more: `seconds`, and 1.
+        """
 
     @abstractmethod
     def leave(self, job: Job, setting: Setting, folder: Path) -> TrialRecord:
@@ -43,13 +53,17 @@ class Ran:
     begun: float  # seconds
     ended: float
     trial: Trial
+    lost: float = 0.0  # seconds of these, before it was where it had been
 
 
 @dataclass(order=True)
 class _Task:
-    order: tuple[float, Path_]  # -cost, and where it was asked
-    seconds: float = field(compare=False)
+    order: tuple[float, Path_]  # -what is left of its cost, and where it was asked
     trial: Trial = field(compare=False)
+    whole: float = field(compare=False)  # seconds until it has nothing to do
+    turn: float = field(compare=False)  # seconds, where others wait
+    lost: float = field(compare=False)  # seconds before either begins
+    seconds: float = field(default=0.0, compare=False)
     ready: threading.Event = field(default_factory=threading.Event, compare=False)
     worker: int = field(default=-1, compare=False)
     begun: float = field(default=0.0, compare=False)
@@ -70,6 +84,7 @@ class Cluster(Executor):
     def __init__(self, workers: int, source: Source) -> None:
         self.workers, self.now = workers, 0.0
         self.ran: list[Ran] = []
+        self.trials: set[Path] = set()  # the folders of those that ran
         self._source, self._lock = source, threading.RLock()
         self._active = 1  # threads that have something to do now; one of them is the caller's
         self._asked: list[_Task] = []  # at this moment, in any order
@@ -83,7 +98,7 @@ class Cluster(Executor):
     @property
     def busy(self) -> float:
         """Seconds of work that the workers have done, together."""
-        return sum(one.ended - one.begun for one in self.ran)
+        return sum(one.ended - one.begun - one.lost for one in self.ran)
 
     @property
     def efficiency(self) -> float:
@@ -96,9 +111,19 @@ class Cluster(Executor):
         ended = ended_record(folder)
         if ended is not None:
             return ended
+        self.trials.add(folder)
         before = read_trial(folder)
-        seconds = self._source.seconds(job, setting) - (before.wall_seconds if before else 0.0)
-        self._work(_Task((-job.cost, self._where), max(0.0, seconds), job.trial))
+        done, left = before.wall_seconds if before else 0.0, job.cost
+        lost = RESTART if before else 0.0
+        whole = self._source.seconds(job, setting)
+        while True:
+            end, share = self._source.paused(job, setting, done + TURN)
+            rest, turn = max(0.0, whole - done), max(0.0, end - done)
+            task = _Task((-left, self._where), job.trial, rest, turn, lost)
+            self._work(task)
+            if task.seconds == rest:
+                break
+            done, left, lost = end, job.cost * max(0.0, 1 - share), RESTART
         record = self._source.leave(job, setting, folder)
         if record.state == "unfinished":
             raise PausedError
@@ -157,17 +182,21 @@ class Cluster(Executor):
         self._waiting = sorted((*self._waiting, *self._asked))
         self._asked.clear()
         places = handed_over(self.workers) - len(self._queue) - len(self._running)
+        crowded = len(self._waiting) > places and self.workers > 1
+        for task in self._waiting[:places]:
+            task.seconds = min(task.turn, task.whole) if crowded else task.whole
         self._queue += self._waiting[:places]
         del self._waiting[:places]
         while self._queue and self._free:
             task = self._queue.pop(0)
             task.worker, task.begun = heapq.heappop(self._free), self.now
-            heapq.heappush(self._running, (self.now + task.seconds, task.worker, task))
+            end = self.now + task.lost + task.seconds
+            heapq.heappush(self._running, (end, task.worker, task))
         self.now = self._running[0][0]
         while self._running and self._running[0][0] == self.now:
             _, worker, task = heapq.heappop(self._running)
             heapq.heappush(self._free, worker)
-            self.ran.append(Ran(worker, task.begun, self.now, task.trial))
+            self.ran.append(Ran(worker, task.begun, self.now, task.trial, task.lost))
             self._active += 1
             task.ready.set()
 

@@ -10,7 +10,7 @@ import pytest
 from backtest.packing import read_table
 from bench.recorded import without_sleep
 from bench.scale_simulated import Asked, Recorded, on, prepared, recorded_cells
-from bench.virtual import Cluster, Source
+from bench.virtual import RESTART, Cluster, Source
 
 from headstart.execution.executor import Job, Watch
 from headstart.records import Ledger, TrialRecord, read_trials, write_trial
@@ -33,6 +33,11 @@ class _Given(Source):
 
     def seconds(self, job: Any, setting: Any) -> float:
         return float(job.trial.seed)
+
+    def paused(self, job: Any, setting: Any, after: float) -> tuple[float, float]:
+        whole = self.seconds(job, setting)  # an evaluation each ten seconds
+        point = 10.0 * (after // 10 + 1)
+        return (point, point / whole) if point < whole else (whole, 1.0)
 
     def leave(self, job: Any, setting: Any, folder: Path) -> TrialRecord:
         record = TrialRecord(
@@ -83,6 +88,30 @@ def test_of_those_that_wait_the_one_with_the_most_to_do_is_handed_over(tmp_path:
     cluster.each(run, range(1, 13))
     # Five are handed over at once, the most costly first; then, with each that ends, the next.
     assert [one.trial.seed for one in cluster.ran] == list(range(12, 0, -1))
+
+
+def test_a_long_trial_makes_room_for_those_that_have_more_left(tmp_path: Path) -> None:
+    cluster = Cluster(2, _Given())
+
+    def run(seconds: int) -> None:
+        job: Any = Job(_Trial(seconds), cost=float(seconds))  # type: ignore[arg-type]
+        cluster.run(job, _Setting(), tmp_path, Watch())  # type: ignore[arg-type]
+
+    cluster.each(run, [300, 150, 140, 90, 20, 10, 9, 8])
+    ran = [(one.trial.seed, one.ended - one.begun) for one in cluster.ran]
+    # Six are handed over while two wait, so those stop at the evaluation after a minute.
+    assert sorted(ran[:4]) == [(90, 70), (140, 70), (150, 70), (300, 70)]
+    # What is taken up again loses a second, and is not work; what has most left comes first.
+    assert ran[-1][0] == 300
+    pieces = len(ran) - 8
+    assert cluster.busy == 300 + 150 + 140 + 90 + 20 + 10 + 9 + 8
+    assert sum(seconds for _, seconds in ran) == cluster.busy + pieces * RESTART
+
+
+def test_alone_a_long_trial_runs_to_its_end(tmp_path: Path) -> None:
+    cluster = Cluster(2, _Given())
+    cluster.each(_asker(cluster, tmp_path), [500, 400])
+    assert [(one.trial.seed, one.ended) for one in cluster.ran] == [(400, 400), (500, 500)]
 
 
 def test_what_comes_after_another_waits_for_it_and_nested_work_too(tmp_path: Path) -> None:

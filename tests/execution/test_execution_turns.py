@@ -52,6 +52,34 @@ def test_the_most_to_do_comes_first_and_never_more_than_there_are_places() -> No
     assert inside == [0, 2]
 
 
+def test_who_gets_a_turn_learns_whether_others_find_no_place() -> None:
+    turns, told = Turns(lambda: 1), list[bool]()
+
+    def take(cost: float) -> None:
+        with turns.taken(cost, lambda: False) as others:
+            told.append(others)
+
+    threads = [threading.Thread(target=take, args=(float(number),)) for number in range(3)]
+    with turns.taken(0.0, lambda: False) as others:
+        assert not others
+        for thread in threads:
+            thread.start()
+        _until(lambda: len(turns._waiting) == 3)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert told == [True, True, False]
+    places = [1]
+    turns, told = Turns(lambda: places[0]), []
+    with turns.taken(0.0, lambda: False):
+        for thread in (threads := [threading.Thread(target=take, args=(1.0,)) for _ in range(3)]):
+            thread.start()
+        _until(lambda: len(turns._waiting) == 3)
+        places[0] = 4
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert told == [False, False, False]
+
+
 def test_equal_ones_are_served_as_they_came() -> None:
     turns, order = Turns(lambda: 1), list[int]()
 

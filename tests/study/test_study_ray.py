@@ -89,6 +89,26 @@ def test_ray_and_one_machine_give_the_same_records(
 
 
 @pytest.mark.slow
+def test_trials_that_make_room_for_others_give_the_same_records(
+    finished: Finished, ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.execution.cluster.handed_over", lambda at_once: 1)
+    monkeypatch.setattr("headstart.execution.cluster.TURN", 0.0)
+    begun: list[str] = []
+    plain = Ray._result
+
+    def counting(self: Ray, task: Any, watch: Any) -> Any:
+        begun.append(task.key)
+        return plain(self, task, watch)
+
+    monkeypatch.setattr(Ray, "_result", counting)
+    folder = tmp_path / "study"
+    run_arms(_begun(finished, folder), Listener(), Ray())
+    _assert_same(folder, finished)
+    assert len(begun) > len(set(begun))
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing(
     finished: Finished, executor: Ray, ray_cluster: Any, tmp_path: Path
 ) -> None:

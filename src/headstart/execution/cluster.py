@@ -17,8 +17,8 @@ from headstart.execution.aside import side_by_side, threads_for
 from headstart.execution.executor import Executor, Job, Watch
 from headstart.execution.kept_trials import KeptTrials
 from headstart.execution.setting import Setting, trial_folder
-from headstart.execution.trials import ended_record, in_a_line, new_record
-from headstart.execution.turns import POLL, Turns, handed_over
+from headstart.execution.trials import ended_record, in_a_line, new_record, share_done
+from headstart.execution.turns import POLL, TURN, TURN_ON_GPU, Turns, handed_over
 from headstart.execution.worker import Ended, Parcel, Task, work
 from headstart.features.cluster import connect
 from headstart.places import Place, RefusedError
@@ -58,6 +58,7 @@ class Ray(Executor):
     def __post_init__(self) -> None:
         self._ours = connect(self.address, object_store_memory=OBJECT_STORE)
         self._turns = Turns(lambda: handed_over(self.at_once))
+        self._turn = TURN_ON_GPU if self.gpus else TURN
         needed = {"CPU": float(self.cpus), "GPU": self.gpus}
         for what, count in needed.items():
             # Elsewhere a cluster may still grow; this machine does not.
@@ -114,10 +115,7 @@ class Ray(Executor):
                 self.waits,
                 Path.cwd(),
             )
-            with self._turns.taken(job.cost, lambda: self._given_up(watch)):
-                outcome = self._result(task, watch)
-            if kept is not None:
-                kept.bring(key, folder)
+            outcome = self._in_turns(task, folder, kept, watch)
         except RefusedError as refused:
             raise _unfinished(str(refused)) from refused
         return self._record(outcome, job, setting, folder)
@@ -135,6 +133,25 @@ class Ray(Executor):
         return side_by_side(
             function, items, most=most, cost=cost, after=after, abort=self._aborted.set
         )
+
+    def _in_turns(self, task: Task, folder: Path, kept: KeptTrials | None, watch: Watch) -> Ended:
+        """Run it; where others find no place, turn by turn, with what it then has left to do.
+
+        A few long trials that began last would otherwise end long after all else. Work that can be
+        interrupted can always end everywhere at once, but for what alone takes longer than that
+        (McNaughton 1959, Scheduling with Deadlines and Loss Functions).
+        """
+        job = task.job
+        while True:
+            left = max(0.0, 1 - share_done(folder))  # one that was extended did more than planned
+            with self._turns.taken(left * job.cost, lambda: self._given_up(watch)) as others_wait:
+                turn = self._turn if others_wait and self.at_once > 1 else math.inf
+                outcome = self._result(replace(task, job=replace(job, turn=turn)), watch)
+            if kept is not None:
+                kept.bring(task.key, folder)
+            at_its_rung = job.share < 1 and share_done(folder) >= job.share
+            if outcome.how != "paused" or at_its_rung:
+                return outcome
 
     def _given_up(self, watch: Watch) -> bool:
         return watch.stop_requested() or self._aborted.is_set()

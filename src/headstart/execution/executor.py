@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ class Job:
     share: float = 1.0  # of its planned steps, from which it pauses at an evaluation
     allowance: Allowance = Allowance()
     cost: float = 0.0  # FLOPs of a whole run of its arm: of jobs that wait, the highest comes first
+    turn: float = math.inf  # seconds from which it pauses at an evaluation, for others that wait
 
     def pauses(self, step: int, planned: int) -> bool:
         """Whether the run stops here for now."""
@@ -61,13 +64,18 @@ class Watch:
     stop_requested: Callable[[], bool] = lambda: False
 
     def hooks(self, job: Job, on_saved: Callable[[], None] = _nothing) -> Hooks:
-        """For `execution.run`."""
+        """For `execution.run`, from now on."""
+        begun = time.monotonic()
+
+        def pauses(step: int, planned: int) -> bool:
+            return job.pauses(step, planned) or time.monotonic() - begun >= job.turn
+
         return Hooks(
             on_point=self.on_point,
             on_step=self.on_step,
             may_extend=job.allowance.permits,
             stop_requested=self.stop_requested,
-            pauses=job.pauses,
+            pauses=pauses,
             on_saved=on_saved,
         )
 

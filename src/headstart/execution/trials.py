@@ -149,6 +149,17 @@ def ended_record(folder: Path) -> TrialRecord | None:
     return record
 
 
+def share_done(folder: Path) -> float:
+    """The share of its planned steps that a trial had done at its last evaluation.
+
+    0 for one that was killed: that evaluation may be lost.
+    """
+    record, points = read_trial(folder), read_curve(folder)
+    if record is None or record.state == "running" or not points or not record.planned_steps:
+        return 0.0
+    return points[-1].step / record.planned_steps
+
+
 def in_a_line(error: BaseException) -> str:
     """An error as a record's note: its type, and the first line of what it says."""
     said = str(error).strip().splitlines()

@@ -9,6 +9,9 @@ from threading import Condition
 
 from headstart.training import StoppedError
 
+# Seconds of a turn. A trial that is taken up again loads its network and its state, for about a
+# second; on a GPU in a new process, which takes ten or more.
+TURN, TURN_ON_GPU = 60.0, 600.0
 POLL = 0.2  # seconds between two looks at whether the user stopped, or the cluster grew
 
 
@@ -35,17 +38,20 @@ class Turns:
         self._numbers, self._changed = count(), Condition()
 
     @contextmanager
-    def taken(self, cost: float, given_up: Callable[[], bool]) -> Iterator[None]:
-        """Wait for a turn and keep it for the block. Raises StoppedError once `given_up`."""
-        self._wait((-cost, next(self._numbers)), given_up)
+    def taken(self, cost: float, given_up: Callable[[], bool]) -> Iterator[bool]:
+        """Wait for a turn and keep it for the block, which gets whether others find no place.
+
+        Raises StoppedError once `given_up`.
+        """
+        others = self._wait((-cost, next(self._numbers)), given_up)
         try:
-            yield
+            yield others
         finally:
             with self._changed:
                 self._inside -= 1
                 self._changed.notify_all()
 
-    def _wait(self, me: tuple[float, int], given_up: Callable[[], bool]) -> None:
+    def _wait(self, me: tuple[float, int], given_up: Callable[[], bool]) -> bool:
         with self._changed:
             self._waiting.add(me)
             try:
@@ -54,6 +60,8 @@ class Turns:
                         raise StoppedError
                     self._changed.wait(POLL)
                 self._inside += 1
+                others = len(self._waiting) - 1
+                return others > self._most() - self._inside
             finally:
                 self._waiting.remove(me)
                 self._changed.notify_all()  # the next of them may have its turn too

@@ -11,9 +11,9 @@ from typing import Literal
 from headstart.execution import Executor, Local, Trial, planned_flops, trial_folder
 from headstart.execution.executor import Allowance, Job, Watch
 from headstart.execution.trial import recipe
-from headstart.execution.trials import ended_record
+from headstart.execution.trials import ended_record, share_done
 from headstart.places import RefusedError
-from headstart.records import TrialRecord, read_curve, read_trial, write_trial
+from headstart.records import TrialRecord, read_trial, write_trial
 from headstart.records_probe import read_probe_record
 from headstart.strategies import Strategy, defaults
 from headstart.strategies.defaults import DEFAULT_FACTOR
@@ -185,11 +185,8 @@ class Runs:
             checkpoint.remove(folder)
 
     def _is_at(self, trial: Trial, share: float) -> bool:
-        found = self._left(trial)
-        if found is None or found[0].state == "running":  # killed: its last evaluation may be lost
-            return False
-        points = read_curve(found[1])
-        return bool(points) and points[-1].step >= share * found[0].planned_steps
+        key = trial.key(self.study.setting.protocol)
+        return share_done(trial_folder(self.study.folder, key)) >= share
 
     def _sweep(self, arm: ArmPlan, begun: Strategy) -> list[TrialRecord] | None:
         """The short runs that choose the rate; none where nothing has one."""
