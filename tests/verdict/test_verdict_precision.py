@@ -87,6 +87,19 @@ def test_an_ap_that_may_be_nothing_is_said_to_be_no_better_than_guessing() -> No
     assert not any("guesses" in one for one in decide([TUNED], metric="box AP").reasons)
 
 
+def test_where_no_arm_finds_anything_none_is_advised() -> None:
+    nothing = replace(TUNED, accuracy=Estimate(0.004, 0.0, 0.011), correct=values(0.004))
+    other = replace(nothing, strategy="scratch")
+    said = decide([nothing, other], metric="box AP")
+    assert said.choice == "fine-tune"
+    assert said.sentence.startswith(
+        "Nothing can be advised yet: no arm is clearly better than guessing, the best, fine-tune, "
+        "at box AP 0.4 (0.0-1.1) on 150 validation images."
+    )
+    found = decide([nothing, replace(TUNED, strategy="scratch")], metric="box AP").sentence
+    assert found.startswith("Train from scratch (scratch): box AP 31")
+
+
 def test_a_frozen_random_backbone_is_the_control_of_a_frozen_one() -> None:
     control, frozen = arm("frozen-random", 0.05, flops=5e12), arm("frozen-backbone", 0.22)
     [said] = [

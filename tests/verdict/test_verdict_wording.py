@@ -125,6 +125,8 @@ def test_no_better_than_guessing_is_said(arm: Arm) -> None:
     verdict = decide([arm("linear", 40), arm("svm", 39)])
     assert any("commonest class would get 25.3% right" in one for one in verdict.reasons)
     assert not any("commonest" in one for one in decide([arm("linear", 100)]).reasons)
+    assert verdict.sentence.startswith("Nothing can be advised yet: no arm is clearly better than")
+    assert decide([arm("linear", 40), arm("svm", 120)]).sentence.startswith("Use frozen features")
 
 
 def test_a_small_loss_for_much_less_compute_is_explained(arm: Arm) -> None:

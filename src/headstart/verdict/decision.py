@@ -61,6 +61,19 @@ class Judged:
         """Whether it was stopped before its last step: what it has is not what it would give."""
         return self.arm.state == "unfinished" and self.arm.cost.steps < self.arm.planned_steps
 
+    @property
+    def guessed(self) -> float:
+        """What whoever does not look at the images gets: the commonest class; of objects none."""
+        predictions = self.arm.predictions
+        if predictions is None:
+            return 0.0
+        return float(np.bincount(predictions.labels).max() / len(predictions.labels))
+
+    @property
+    def may_guess(self) -> bool:
+        """Whether it is not clearly better than that."""
+        return self.arm.accuracy is not None and self.arm.accuracy.low <= self.guessed
+
 
 @dataclass(frozen=True, eq=False)
 class Decision:

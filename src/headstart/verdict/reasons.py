@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from headstart.verdict.decision import SURE, Decision, Judged
 from headstart.verdict.wording import (
     FEW,
@@ -169,21 +167,14 @@ def _control(decision: Decision) -> Iterator[str]:
 
 def _guessing(decision: Decision, choice: Judged) -> Iterator[str]:
     """Whether the choice does better than one could without looking at an image."""
-    accuracy, predictions = choice.arm.accuracy, choice.arm.predictions
-    words = decision.words
-    if accuracy is not None and accuracy.low <= 0 and not words.of_answers:
-        yield (
-            f"Whoever guesses where objects are has an AP of about 0: {choice.name}, at "
-            f"{measured(choice, words)}, is not clearly better."
-        )
-    if accuracy is None or predictions is None:
+    if not choice.may_guess:
         return
-    commonest = float(np.bincount(predictions.labels).max() / len(predictions.labels))
-    if accuracy.low <= commonest:
-        yield (
-            f"Always answering the commonest class would get {percent(commonest)}% right: "
-            f"{choice.name}, at {measured(choice, words)}, is not clearly better."
-        )
+    words = decision.words
+    if words.of_answers:
+        gets = f"Always answering the commonest class would get {percent(choice.guessed)}% right"
+    else:
+        gets = f"Whoever guesses where objects are has an {words.short} of about 0"
+    yield f"{gets}: {choice.name}, at {measured(choice, words)}, is not clearly better."
 
 
 def _not_done(decision: Decision) -> Iterator[str]:

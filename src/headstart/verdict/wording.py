@@ -56,6 +56,8 @@ def sentence(decision: Decision) -> str:
         return "Nothing can be advised yet: no arm has a result."
     if decision.images < FEW:
         return _too_few(decision, choice)
+    if all(one.may_guess for one in decision.candidates):
+        return _nothing_learned(decision, choice)
     parts = [_use(decision, choice)]
     if len(decision.candidates) == 1:
         return parts[0] + " It is the only arm with a result."
@@ -179,6 +181,15 @@ def _too_few(decision: Decision, choice: Judged) -> str:
     several = len(decision.tied) > 1 and choice is decision.tied[0]
     cheapest = "; this is the cheapest of the tied arms" if several else ""
     return f"{first} A validation split of {n} is too small to tell which arm is best{cheapest}."
+
+
+def _nothing_learned(decision: Decision, choice: Judged) -> str:
+    best = decision.best or choice
+    return (
+        f"Nothing can be advised yet: no arm is clearly better than guessing, the best, "
+        f"{best.name}, at {_on_images(decision, best)}. Give them more steps, more images or "
+        f"larger ones; until then the cheapest that is not worse is kept ({choice.name})."
+    )
 
 
 def _rival(decision: Decision, choice: Judged) -> Judged | None:
