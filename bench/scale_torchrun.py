@@ -11,8 +11,8 @@ from pathlib import Path
 from bench.pairs import Mark, Skipped, interleaved, median_text, ratios
 from headstart.records import read_curve, read_trials
 
-BACKBONE, SIZE, BATCH, STEPS = "timm/resnet10t.c3_in1k", 64, 32, 8
-ROUNDS = 3
+BACKBONE, SIZE, BATCH, STEPS = "timm/resnet10t.c3_in1k", 64, 32, 24
+ROUNDS = 5
 
 
 def marks(work: Path) -> Iterator[Mark | Skipped]:
