@@ -169,3 +169,11 @@ def test_numbers() -> None:
     assert points(0.01) == "1 point"
     assert points(2.8) == "100 points"
     assert [chance(p) for p in (0.0001, 0.5, 0.9999)] == ["under 1%", "50%", "over 99%"]
+
+
+def test_an_arm_of_as_many_steps_is_told_by_its_steps(arm: Arm) -> None:
+    tuned, frozen = arm("fine-tune", 130, flops=DEAR), arm("mine", 120, flops=DEAR)
+    frozen = replace(frozen, still_rising=True, steps_multiple=1.0)
+    said = decide([replace(tuned, steps_multiple=1.0), frozen]).sentence
+    assert "1x" not in said
+    assert f"in {frozen.cost.steps} steps and was still rising" in said

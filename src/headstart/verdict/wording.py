@@ -7,7 +7,6 @@ from headstart.strategies.transplants import in_words
 from headstart.verdict.decision import SURE, Decision, Judged
 
 FEW = 20  # validation images below which no arm can be recommended with any confidence
-FINE_TUNE = "fine-tune"
 
 HUMAN_NAMES = {
     "linear": "frozen features with a linear head",
@@ -233,7 +232,7 @@ def _expected_loss(decision: Decision, rival: Judged) -> str:
 def _within(arm: Judged) -> tuple[str, str]:
     """How far an arm was run: for "reached 61% ..." and for "not reached ..."."""
     multiple = arm.arm.steps_multiple
-    if multiple is None or arm.name == FINE_TUNE:
+    if multiple is None or round(multiple, 1) == 1:
         return f"in {arm.arm.cost.steps} steps", f"in {arm.arm.cost.steps} steps"
     times = f"{multiple:.1f}".removesuffix(".0") + "x"
     return f"within {times} of fine-tuning's steps", f"within {times}"
