@@ -255,7 +255,7 @@ def test_no_budget_leaves_an_arm_without_the_weights_it_begins_with(
         batch=32,
     )
     asked = Question(data="x", budget_seconds=budget, seeds=seeds)
-    setting: Any = SimpleNamespace(training=np.arange(400), batch=32)
+    setting: Any = SimpleNamespace(training=np.arange(400), natural_steps=lambda images: images)
     arms, _ = plan._plan(asked, setting, strategies, {}, costs, 0.0)
     kept = {arm.strategy.name for arm in arms if arm.state is None}
     for arm in arms:
