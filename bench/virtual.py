@@ -21,8 +21,6 @@ from headstart.training import PausedError, StoppedError
 
 Item = TypeVar("Item")
 Path_ = tuple[int, ...]  # where a thread is in the program: its place in each `each` around it
-
-
 RESTART = 1.0  # seconds that a trial loses which is taken up again
 
 

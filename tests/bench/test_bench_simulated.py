@@ -60,9 +60,12 @@ class _Setting:
     protocol = "p"
 
 
-def _asker(cluster: Cluster, folder: Path) -> Any:
+def _asker(cluster: Cluster, folder: Path, *, costly: bool = False) -> Any:
+    """Asks for trials of so many seconds, which are their cost too where they are `costly`."""
+
     def run(seconds: int, role: str = "trial") -> TrialRecord:
-        job: Any = Job(_Trial(seconds, role))  # type: ignore[arg-type]
+        cost = float(seconds) if costly else 0.0
+        job: Any = Job(_Trial(seconds, role), cost=cost)  # type: ignore[arg-type]
         return cluster.run(job, _Setting(), folder, Watch())  # type: ignore[arg-type]
 
     return run
@@ -81,11 +84,7 @@ def test_the_longest_come_first_and_workers_never_idle_beside_work(tmp_path: Pat
 def test_of_those_that_wait_the_one_with_the_most_to_do_is_handed_over(tmp_path: Path) -> None:
     cluster = Cluster(1, _Given())
 
-    def run(seconds: int) -> None:
-        job: Any = Job(_Trial(seconds), cost=float(seconds))  # type: ignore[arg-type]
-        cluster.run(job, _Setting(), tmp_path, Watch())  # type: ignore[arg-type]
-
-    cluster.each(run, range(1, 13))
+    cluster.each(_asker(cluster, tmp_path, costly=True), range(1, 13))
     # Five are handed over at once, the most costly first; then, with each that ends, the next.
     assert [one.trial.seed for one in cluster.ran] == list(range(12, 0, -1))
 
@@ -93,11 +92,7 @@ def test_of_those_that_wait_the_one_with_the_most_to_do_is_handed_over(tmp_path:
 def test_a_long_trial_makes_room_for_those_that_have_more_left(tmp_path: Path) -> None:
     cluster = Cluster(2, _Given())
 
-    def run(seconds: int) -> None:
-        job: Any = Job(_Trial(seconds), cost=float(seconds))  # type: ignore[arg-type]
-        cluster.run(job, _Setting(), tmp_path, Watch())  # type: ignore[arg-type]
-
-    cluster.each(run, [300, 150, 140, 90, 20, 10, 9, 8])
+    cluster.each(_asker(cluster, tmp_path, costly=True), [300, 150, 140, 90, 20, 10, 9, 8])
     ran = [(one.trial.seed, one.ended - one.begun) for one in cluster.ran]
     # Six are handed over while two wait, so those stop at the evaluation after a minute.
     assert sorted(ran[:4]) == [(90, 70), (140, 70), (150, 70), (300, 70)]

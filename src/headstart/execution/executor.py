@@ -46,9 +46,9 @@ class Job:
     cost: float = 0.0  # FLOPs of a whole run of its arm: of jobs that wait, the highest comes first
     turn: float = math.inf  # seconds from which it pauses at an evaluation, for others that wait
 
-    def pauses(self, step: int, planned: int) -> bool:
-        """Whether the run stops here for now."""
-        return self.share < 1 and step >= self.share * planned
+    def pauses(self, step: int, planned: int, seconds: float) -> bool:
+        """Whether the run stops here for now, `seconds` after it began or went on."""
+        return seconds >= self.turn or (self.share < 1 and step >= self.share * planned)
 
 
 def _nothing(*_: object) -> None:
@@ -67,15 +67,12 @@ class Watch:
         """For `execution.run`, from now on."""
         begun = time.monotonic()
 
-        def pauses(step: int, planned: int) -> bool:
-            return job.pauses(step, planned) or time.monotonic() - begun >= job.turn
-
         return Hooks(
             on_point=self.on_point,
             on_step=self.on_step,
             may_extend=job.allowance.permits,
             stop_requested=self.stop_requested,
-            pauses=pauses,
+            pauses=lambda step, planned: job.pauses(step, planned, time.monotonic() - begun),
             on_saved=on_saved,
         )
 
