@@ -21,7 +21,7 @@ from headstart.training import PausedError, StoppedError
 
 Item = TypeVar("Item")
 Path_ = tuple[int, ...]  # where a thread is in the program: its place in each `each` around it
-RESTART = 1.0  # seconds that a trial loses which is taken up again
+RESTART = 0.5  # seconds that a trial loses which is taken up again
 
 
 class Source(ABC):
@@ -181,8 +181,10 @@ class Cluster(Executor):
         self._asked.clear()
         places = handed_over(self.workers) - len(self._queue) - len(self._running)
         crowded = len(self._waiting) > places and self.workers > 1
-        for task in self._waiting[:places]:
-            task.seconds = min(task.turn, task.whole) if crowded else task.whole
+        for number, task in enumerate(self._waiting[:places], 1):
+            begun = sum(other.lost > 0 for other in self._waiting[number:])
+            makes_room = crowded and begun < self.workers
+            task.seconds = min(task.turn, task.whole) if makes_room else task.whole
         self._queue += self._waiting[:places]
         del self._waiting[:places]
         while self._queue and self._free:

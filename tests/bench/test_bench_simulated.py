@@ -10,9 +10,10 @@ import pytest
 from backtest.packing import read_table
 from bench.recorded import without_sleep
 from bench.scale_simulated import Asked, Recorded, on, prepared, recorded_cells
-from bench.virtual import RESTART, Cluster, Source
+from bench.virtual import RESTART, Cluster, Ran, Source
 
 from headstart.execution.executor import Job, Watch
+from headstart.execution.turns import handed_over
 from headstart.records import Ledger, TrialRecord, read_trials, write_trial
 from headstart.study.listener import Listener
 from headstart.study.plan import Study
@@ -92,15 +93,28 @@ def test_of_those_that_wait_the_one_with_the_most_to_do_is_handed_over(tmp_path:
 def test_a_long_trial_makes_room_for_those_that_have_more_left(tmp_path: Path) -> None:
     cluster = Cluster(2, _Given())
 
-    cluster.each(_asker(cluster, tmp_path, costly=True), [300, 150, 140, 90, 20, 10, 9, 8])
+    cluster.each(_asker(cluster, tmp_path, costly=True), [300, 150, 140, 90, 5, 4, 3, 2])
     ran = [(one.trial.seed, one.ended - one.begun) for one in cluster.ran]
-    # Six are handed over while two wait, so those stop at the evaluation after a minute.
-    assert sorted(ran[:4]) == [(90, 70), (140, 70), (150, 70), (300, 70)]
-    # What is taken up again loses a second, and is not work; what has most left comes first.
-    assert ran[-1][0] == 300
+    # Six are handed over while two wait, so those stop at the evaluation after ten seconds.
+    assert sorted(ran[:4]) == [(90, 20), (140, 20), (150, 20), (300, 20)]
+    # What is taken up again loses time, and is not work; what has most left comes first.
+    again = sorted((one.begun, one.trial.seed) for one in cluster.ran if one.lost)
+    assert [seed for _, seed in again][:4] == [300, 150, 140, 90]
     pieces = len(ran) - 8
-    assert cluster.busy == 300 + 150 + 140 + 90 + 20 + 10 + 9 + 8
+    assert cluster.busy == 300 + 150 + 140 + 90 + 5 + 4 + 3 + 2
     assert sum(seconds for _, seconds in ran) == cluster.busy + pieces * RESTART
+
+
+def test_no_more_are_begun_and_wait_than_there_are_workers(tmp_path: Path) -> None:
+    cluster = Cluster(2, _Given())
+    cluster.each(_asker(cluster, tmp_path, costly=True), range(100, 140))
+    begun: dict[int, list[Ran]] = {}
+    for one in cluster.ran:
+        begun.setdefault(one.trial.seed, []).append(one)
+    moments = sorted({one.ended for one in cluster.ran})
+    waiting = [sum(of[0].begun < now < of[-1].ended for of in begun.values()) for now in moments]
+    # One may wait when each that was handed over was told to make room.
+    assert 4 < max(waiting) <= 1 + handed_over(2)
 
 
 def test_alone_a_long_trial_runs_to_its_end(tmp_path: Path) -> None:

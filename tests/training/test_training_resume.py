@@ -73,6 +73,22 @@ def test_stopping_anywhere_changes_nothing(
     assert result_of(outcome) == result_of(stopped)
 
 
+def test_what_begins_or_goes_on_says_so_when_its_state_is_loaded(tmp_path: Path) -> None:
+    told: list[Any] = []
+    more: dict[str, Any] = {
+        "on_begin": lambda: told.append("begins"),
+        "on_point": lambda point: told.append(("point", point.step)),
+        "on_step": lambda step, total: told.append(step),
+    }
+    stop = Hooks(stop_requested=lambda: told[-1:] == [3], **more)
+    with pytest.raises(StoppedError):
+        run(tmp_path, recipe(*TWO), hooks=stop)
+    assert told == ["begins", ("point", 0), 1, 2, 3]
+    told.clear()
+    run(tmp_path, recipe(*TWO), chain=tiny_chain(seed=5), hooks=Hooks(**more))
+    assert told[:3] == ["begins", 4, ("point", 4)]
+
+
 def test_a_kill_at_any_evaluation_changes_nothing(
     tmp_path: Path, whole: tuple[Path, Outcome, Chain]
 ) -> None:

@@ -57,7 +57,7 @@ class Ray(Executor):
 
     def __post_init__(self) -> None:
         self._ours = connect(self.address, object_store_memory=OBJECT_STORE)
-        self._turns = Turns(lambda: handed_over(self.at_once))
+        self._turns = Turns(lambda: handed_over(self.at_once), lambda: self.at_once)
         self._turn = TURN_ON_GPU if self.gpus else TURN
         needed = {"CPU": float(self.cpus), "GPU": self.gpus}
         for what, count in needed.items():
@@ -144,8 +144,9 @@ class Ray(Executor):
         job = task.job
         while True:
             left = max(0.0, 1 - share_done(folder))  # one that was extended did more than planned
-            with self._turns.taken(left * job.cost, lambda: self._given_up(watch)) as others_wait:
-                turn = self._turn if others_wait and self.at_once > 1 else math.inf
+            cost, begun = left * job.cost, left < 1
+            with self._turns.taken(cost, lambda: self._given_up(watch), begun=begun) as makes_room:
+                turn = self._turn if makes_room and self.at_once > 1 else math.inf
                 outcome = self._result(replace(task, job=replace(job, turn=turn)), watch)
             if kept is not None:
                 kept.bring(task.key, folder)

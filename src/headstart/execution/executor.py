@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,11 +43,11 @@ class Job:
     share: float = 1.0  # of its planned steps, from which it pauses at an evaluation
     allowance: Allowance = Allowance()
     cost: float = 0.0  # FLOPs of a whole run of its arm: of jobs that wait, the highest comes first
-    turn: float = math.inf  # seconds from which it pauses at an evaluation, for others that wait
+    turn: float = math.inf  # seconds at least, until it makes room for others that wait: `Turn`
 
-    def pauses(self, step: int, planned: int, seconds: float) -> bool:
-        """Whether the run stops here for now, `seconds` after it began or went on."""
-        return seconds >= self.turn or (self.share < 1 and step >= self.share * planned)
+    def pauses(self, step: int, planned: int) -> bool:
+        """Whether the run is where it shall go for now."""
+        return self.share < 1 and step >= self.share * planned
 
 
 def _nothing(*_: object) -> None:
@@ -62,17 +61,18 @@ class Watch:
     on_point: Callable[[CurvePoint], None] = _nothing
     on_step: Callable[[int, int], None] = _nothing
     stop_requested: Callable[[], bool] = lambda: False
+    on_begin: Callable[[], None] = _nothing
+    wanted_by_others: Callable[[], bool] = lambda: False  # its place: it pauses at an evaluation
 
     def hooks(self, job: Job, on_saved: Callable[[], None] = _nothing) -> Hooks:
-        """For `execution.run`, from now on."""
-        begun = time.monotonic()
-
+        """For `execution.run`."""
         return Hooks(
+            on_begin=self.on_begin,
             on_point=self.on_point,
             on_step=self.on_step,
             may_extend=job.allowance.permits,
             stop_requested=self.stop_requested,
-            pauses=lambda step, planned: job.pauses(step, planned, time.monotonic() - begun),
+            pauses=lambda step, planned: self.wanted_by_others() or job.pauses(step, planned),
             on_saved=on_saved,
         )
 

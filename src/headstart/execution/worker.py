@@ -21,6 +21,7 @@ from headstart.execution.kept_trials import KeptTrials
 from headstart.execution.machine import threads
 from headstart.execution.setting import Setting, trial_folder
 from headstart.execution.trials import ended_record, in_a_line, run
+from headstart.execution.turns import Turn
 from headstart.places import Place, RefusedError, patiently
 from headstart.records import TrialRecord
 from headstart.strategies.table import TRIAL
@@ -71,16 +72,20 @@ def work(task: Task) -> Ended:
     While it runs, the signal of Ctrl-C, by which Ray cancels tasks too, ends it after the step it
     is at, with everything saved.
     """
+    turn = Turn(task.job.turn)
     if task.at is not None and task.at.is_dir():
         os.chdir(task.at)
     with threads(task.threads), _stoppable() as stop:
         try:
             setting = _setting_of(task.parcel)
+            watch = Watch(
+                on_begin=turn.begin, stop_requested=stop.is_set, wanted_by_others=turn.over
+            )
             if task.place is None:
-                record = _in_the_study(task, setting, stop)
+                record = _in_the_study(task, setting, watch)
             else:
                 kept = KeptTrials(replace(task.place, given_up=stop.is_set))
-                record = _in_a_scratch_folder(task, kept, setting, stop)
+                record = _in_a_scratch_folder(task, kept, setting, watch)
         except PausedError:
             return Ended("paused")
         except StoppedError:
@@ -94,7 +99,7 @@ def work(task: Task) -> Ended:
     return Ended("recorded", record)
 
 
-def _in_the_study(task: Task, setting: Setting, stop: Event) -> TrialRecord:
+def _in_the_study(task: Task, setting: Setting, watch: Watch) -> TrialRecord:
     """Where all machines see the study's folder. What is refused there is resumed there."""
     folder = trial_folder(task.study, task.key)
     if not folder.is_dir():  # made by who asks for the trial
@@ -103,18 +108,17 @@ def _in_the_study(task: Task, setting: Setting, stop: Event) -> TrialRecord:
             "storage that every node mounts as --out, or a place with --records."
         )
     setting.folder = task.study
-    hooks = Watch(stop_requested=stop.is_set).hooks(task.job)
     return patiently(
-        lambda: run(task.job.trial, setting, task.study, hooks),
+        lambda: run(task.job.trial, setting, task.study, watch.hooks(task.job)),
         str(folder),
         waits=task.waits,
-        given_up=stop.is_set,
+        given_up=watch.stop_requested,
         lasting=(),  # a mount that is away for a while has none of the files
     )
 
 
 def _in_a_scratch_folder(
-    task: Task, kept: KeptTrials, setting: Setting, stop: Event
+    task: Task, kept: KeptTrials, setting: Setting, watch: Watch
 ) -> TrialRecord:
     """The trial as the place has it, continued in a folder of its own and sent back."""
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
@@ -129,9 +133,7 @@ def _in_a_scratch_folder(
         for source in (s.removeprefix(TRIAL) for s in starts if s.startswith(TRIAL)):
             kept.bring(source, trial_folder(scratch, source), only=WEIGHTS)
         setting.folder = scratch
-        hooks = Watch(stop_requested=stop.is_set).hooks(
-            task.job, on_saved=lambda: kept.send(task.key, folder)
-        )
+        hooks = watch.hooks(task.job, on_saved=lambda: kept.send(task.key, folder))
         try:
             return run(task.job.trial, setting, scratch, hooks)
         except OSError as error:

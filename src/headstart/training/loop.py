@@ -103,10 +103,10 @@ class _Run:
         state = self._load()
         if state is not None:
             self._restore(state)
-            return
-        if self.ranks.writes:
+        elif self.ranks.writes:
             truncate_curve(self.folder, -1)
-        if self.recipe.curve and not self.evaluate():
+        self.hooks.on_begin()
+        if state is None and self.recipe.curve and not self.evaluate():
             raise DivergedError("the loss was not finite before the first step")
 
     def end(self) -> Outcome:

@@ -91,6 +91,7 @@ class Recipe:
 class Hooks:
     """How a run speaks with whoever started it."""
 
+    on_begin: Callable[[], None] = lambda: None  # its state is loaded, and nothing computed yet
     on_point: Callable[[CurvePoint], None] = lambda point: None
     on_step: Callable[[int, int], None] = lambda step, planned: None
     may_extend: Callable[[float], bool] = lambda seconds: True  # seconds this run has taken
