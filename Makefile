@@ -28,7 +28,7 @@ bench: $(READY)  ## Time headstart beside its peers and the machine's limits (ha
 	  --no-input --constraint constraints.txt --editable '.[dev,bench]' && touch $(VENV)/.bench; }
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench --to bench/RESULTS.md $(DATA:%=--data %)
 
-bench-scale: $(READY)  ## Time many trials, images and processes, here and simulated (20 minutes, quiet)
+bench-scale: $(READY)  ## Time many trials, images and processes, here and simulated (half an hour, quiet)
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench.scale --to bench/SCALE.md
 
 backtest: $(READY)  ## Replay every way of choosing on the measured grid (a minute)

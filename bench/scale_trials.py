@@ -19,7 +19,7 @@ from headstart.strategies import named
 from headstart.study import Question
 from headstart.study.plan import prepare
 
-TRIALS, STEPS, SIZE, ROUNDS = 16, 12, 64, 3
+TRIALS, STEPS, SIZE, ROUNDS = 16, 12, 64, 5
 FEW, MANY = 10_000, 1_000_000
 RECORDS = 100  # folders that the records are links to: a million of their own fill a disk
 RATE = f"{TRIALS} equal trials of one thread: rate of 2 Ray workers / of 1"
