@@ -105,7 +105,7 @@ def test_a_long_trial_makes_room_for_those_that_have_more_left(tmp_path: Path) -
     assert sum(seconds for _, seconds in ran) == cluster.busy + pieces * RESTART
 
 
-def test_no_more_are_begun_and_wait_than_there_are_workers(tmp_path: Path) -> None:
+def test_few_are_begun_and_wait(tmp_path: Path) -> None:
     cluster = Cluster(2, _Given())
     cluster.each(_asker(cluster, tmp_path, costly=True), range(100, 140))
     begun: dict[int, list[Ran]] = {}

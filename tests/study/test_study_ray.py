@@ -229,7 +229,6 @@ import sys, threading, time
 from pathlib import Path
 from ray.cluster_utils import Cluster
 from headstart.execution.cluster import Ray
-from headstart.execution.worker import work
 from headstart.study.listener import Listener
 from headstart.study.plan import prepare
 from headstart.study.question import StudyFile
