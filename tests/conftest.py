@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from s3_server import _s3_client, s3
+
+__all__ = ["_s3_client", "s3"]
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 # Small networks wait for threads longer than they work, above all where tests run in parallel.

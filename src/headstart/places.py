@@ -3,7 +3,8 @@
 Two rules make stopping harmless. A file appears under its name only once it is whole: on file
 systems it is written aside and renamed, and object stores show nothing of an upload before its
 end. And an error that may pass (a store that is busy, a link that is down) is waited out for five
-minutes before anybody hears of it.
+minutes before anybody hears of it. What is asked for is looked for each time: other processes write
+to the same place, and nothing of it is remembered here.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from headstart.errors import HeadstartError
 
@@ -73,6 +75,14 @@ class Place:
         _ = place._root
         return place
 
+    def answering(self) -> Place:
+        """This place, once it has answered.
+
+        Raises RefusedError at the first refusal: a wrong name must not cost minutes of waiting.
+        """
+        replace(self, waits=()).has("")
+        return self
+
     @cached_property
     def _reached(self) -> tuple[Any, str]:
         try:
@@ -89,7 +99,7 @@ class Place:
         return files, str(root)
 
     @property
-    def files(self) -> Any:
+    def _files(self) -> Any:
         """fsspec's file system."""
         return self._reached[0]
 
@@ -103,40 +113,43 @@ class Place:
 
     def is_folder(self) -> bool:
         """Whether there is a folder (or, in a store, anything below this name)."""
-        return bool(self._patiently(lambda: self.files.isdir(self._root)))
+        return bool(self._patiently(lambda: self._files.isdir(self._root)))
 
     def names(self, folder: str = "") -> list[str]:
         """The names of the files in `folder`, sorted; none where it is not there."""
-        path = self.path(folder)
-        self.files.invalidate_cache()  # some file systems remember what they listed
         try:
-            found = self._patiently(lambda: self.files.ls(path, detail=False), folder)
+            found = self.entries(folder)
         except FileNotFoundError:
             return []
-        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
+        return sorted(str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in found)
+
+    def entries(self, folder: str = "") -> list[dict[str, Any]]:
+        """What fsspec says of each file and folder in `folder`. Raises FileNotFoundError."""
+        path = self.path(folder)
+        return list(self._patiently(lambda: self._files.ls(path, detail=True), folder))
 
     def below(self, folder: str) -> list[str]:
         """Every file below `folder`, relative to it; none where it is not there."""
         root = self.path(folder)
 
         def find() -> list[str]:
-            return self.files.find(root) if self.files.exists(root) else []
+            return self._files.find(root) if self._files.exists(root) else []
 
         begins = f"{folder}/"
         found = [str(path) for path in self._patiently(find, folder)]
         return [path[path.index(begins) + len(begins) :] for path in found]
 
-    def has(self, name: str) -> bool:
-        """Whether there is this file."""
-        return bool(self._patiently(lambda: self.files.exists(self.path(name)), name))
+    def has(self, name: str = "") -> bool:
+        """Whether there is this file, or anything at this place."""
+        return bool(self._patiently(lambda: self._files.exists(self.path(name)), name))
 
     def read(self, name: str) -> bytes:
         """A file, whole. Raises FileNotFoundError."""
-        return bytes(self._patiently(lambda: self.files.cat_file(self.path(name)), name))
+        return bytes(self._patiently(lambda: self._files.cat_file(self.path(name)), name))
 
     def open(self, name: str) -> BinaryIO:
         """A file to read from, wherever in it."""
-        opened: BinaryIO = self._patiently(lambda: self.files.open(self.path(name), "rb"), name)
+        opened: BinaryIO = self._patiently(lambda: self._files.open(self.path(name), "rb"), name)
         return opened
 
     def read_many(self, names: Sequence[str]) -> list[bytes | Exception]:
@@ -145,10 +158,10 @@ class Place:
         Errors that may pass are waited out; where they last, RefusedError.
         """
         paths = [self.path(name) for name in names]
-        found: dict[str, Any] = self.files.cat(paths, on_error="return")
+        # Whole files as ranges without ends: fsspec's `cat` takes "a[1].jpg" for a pattern.
+        found: list[Any] = self._files.cat_ranges(paths, None, None, on_error="return")
         answers: list[bytes | Exception] = []
-        for name, path in zip(names, paths, strict=True):
-            answer = found[path]
+        for name, answer in zip(names, found, strict=True):
             if isinstance(answer, Exception) and not isinstance(answer, LASTING):
                 answer = self._again(name)
             answers.append(answer)
@@ -162,51 +175,85 @@ class Place:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, which appears whole or not at all."""
-        self._write(name, lambda path: self.files.pipe_file(path, content))
+        self._write(name, lambda path: self._files.pipe_file(path, content))
 
     def put(self, name: str, file: Path) -> None:
         """The same with the content of a file of this machine."""
-        self._write(name, lambda path: self.files.put_file(str(file), path))
+        self._write(name, lambda path: self._files.put_file(str(file), path))
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file that nobody has written yet; whether it was so."""
+
+        def write(path: str) -> None:
+            if isinstance(self._files, LocalFileSystem):
+                with open(path, "xb") as file:
+                    file.write(content)
+            else:
+                self._files.pipe_file(path, content, mode="create")
+
+        try:
+            self._patiently(lambda: self._into_folder(self.path(name), write), name)
+        except FileExistsError:
+            return False
+        return True
 
     def get(self, name: str, file: Path) -> None:
         """Write what a file holds into one of this machine."""
-        self._patiently(lambda: self.files.get_file(self.path(name), str(file)), name)
+        self._patiently(lambda: self._files.get_file(self.path(name), str(file)), name)
 
     def remove(self, name: str) -> None:
         """Take a file away."""
-        self._patiently(lambda: self.files.rm_file(self.path(name)), name)
+        self._patiently(lambda: self._files.rm_file(self.path(name)), name)
 
     def _patiently(self, call: Callable[[], Result], name: str = "") -> Result:
         what = f"{self.address.rstrip('/')}/{name}" if name else self.address
 
         def asked() -> Result:
-            with os_errors():
-                return call()
+            self._files.invalidate_cache()  # some file systems remember what they listed
+            return call()
 
         return patiently(asked, what, waits=self.waits, given_up=self.given_up)
 
     def _write(self, name: str, write: Callable[[str], object]) -> None:
-        self._patiently(lambda: self._whole(self.path(name), write), name)
+        whole = write if self._shows_whole_files else partial(self._aside, write)
+        self._patiently(lambda: self._into_folder(self.path(name), whole), name)
 
-    def _whole(self, path: str, write: Callable[[str], object]) -> None:
-        """Let `write` write a file at `path`, or aside where it would be seen half written."""
-        files = self.files
-        protocols = {files.protocol} if isinstance(files.protocol, str) else {*files.protocol}
-        folder, _, name = path.rpartition("/")
-        files.makedirs(folder, exist_ok=True)
-        if protocols & OBJECT_STORES:
+    @property
+    def _protocols(self) -> set[str]:
+        protocol = self._files.protocol
+        return {protocol} if isinstance(protocol, str) else {*protocol}
+
+    @property
+    def _shows_whole_files(self) -> bool:
+        return bool(self._protocols & OBJECT_STORES)
+
+    def _into_folder(self, path: str, write: Callable[[str], object]) -> None:
+        """Let `write` write a file at `path`, whose folder is made where there are folders."""
+        if not self._shows_whole_files:
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             write(path)
             return
+        try:  # to make a folder would be to make the bucket of a mistyped name
+            write(path)
+        except FileNotFoundError as error:
+            raise RefusedError(
+                f"{self.address} cannot be written to: {str(error).rstrip('.')}.\n"
+                "Make the bucket, or name another."
+            ) from error
+
+    def _aside(self, write: Callable[[str], object], path: str) -> None:
+        """Let `write` write a file at `path` where it would be seen half written."""
+        folder, _, name = path.rpartition("/")
         aside = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
         try:
             write(aside)
-            if "file" in protocols:
+            if "file" in self._protocols:
                 os.replace(aside, path)
             else:
-                files.mv(aside, path)
+                self._files.mv(aside, path)
         except BaseException:
-            if files.exists(aside):
-                files.rm_file(aside)
+            if self._files.exists(aside):
+                self._files.rm_file(aside)
             raise
 
 
@@ -214,12 +261,13 @@ class Place:
 def os_errors() -> Iterator[None]:
     """Turn errors of a store's own package, which some of fsspec's let through, into OSError.
 
-    Google's and Azure's have classes of their own for a store that throttles, aiohttp for a link
-    that is down. Errors of Python and of headstart stay: they are mistakes, and no waiting helps.
+    Google's and Azure's have classes of their own for a store that throttles, botocore and aiohttp
+    for a link that is down. Errors of Python and of headstart stay, and what a package derives from
+    Python's, as pyarrow for a broken file: they are mistakes, and no waiting helps.
     """
     try:
         yield
-    except (OSError, HeadstartError):
+    except (OSError, HeadstartError, ValueError, TypeError, LookupError, NotImplementedError):
         raise
     except Exception as error:
         package = type(error).__module__.partition(".")[0]
@@ -236,7 +284,7 @@ def patiently(
     given_up: Callable[[], bool] = never,
     lasting: tuple[type[OSError], ...] = LASTING,
 ) -> Result:
-    """What `call` gives, tried again after each of `waits` seconds while it raises OSError.
+    """What `call` gives, tried again after each of `waits` seconds while it raises `os_errors`.
 
     Raises errors that are `lasting` at once, and RefusedError, which says `what` was refused, after
     the last attempt, or where waiting is `given_up`.
@@ -244,13 +292,15 @@ def patiently(
     waits = WAITS if waits is None else waits
     for wait in (*waits, None):
         try:
-            return call()
+            with os_errors():
+                return call()
         except lasting:
             raise
         except OSError as error:
             if wait is None or given_up():
+                tried = f" (tried for {sum(waits):.0f} s)" if waits else ""
                 raise RefusedError(
-                    f"{what}: {error or type(error).__name__} (tried for {sum(waits):.0f} s).\n"
+                    f"{what}: {str(error) or type(error).__name__}{tried}.\n"
                     "Look at the disk or the store; the same command then goes on."
                 ) from error
         until = time.monotonic() + wait

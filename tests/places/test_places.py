@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headstart.errors import HeadstartError
-from headstart.places import Place, RefusedError, os_errors
+from headstart.places import Place, RefusedError, os_errors, patiently
 
 
 class ThrottledError(Exception):
@@ -22,6 +22,7 @@ class _Moody:
     """A file system whose reading fails as often as it is told."""
 
     protocol = "moody"
+    down = False
 
     def __init__(self, *errors: Exception) -> None:
         self.errors, self.asked = list(errors), 0
@@ -32,8 +33,24 @@ class _Moody:
             raise self.errors.pop(0)
         return b"content"
 
-    def cat(self, paths: list[str], on_error: str) -> dict[str, Any]:
-        return {path: self.errors.pop(0) if self.errors else b"content" for path in paths}
+    def cat_ranges(self, paths: list[str], *_: None, on_error: str) -> list[Any]:
+        return [self.errors.pop(0) if self.errors else b"content" for _path in paths]
+
+    def invalidate_cache(self) -> None:
+        pass
+
+    def exists(self, path: str) -> bool:
+        if self.down:
+            raise ThrottledError("no route to host")
+        return True
+
+
+@pytest.fixture
+def moody(monkeypatch: pytest.MonkeyPatch) -> type[_Moody]:
+    """What every place reaches."""
+    monkeypatch.setattr("headstart.places.url_to_fs", lambda address: (_Moody(), address))
+    monkeypatch.setattr(_Moody, "down", False)
+    return _Moody
 
 
 def _place(*errors: Exception) -> tuple[Place, _Moody]:
@@ -55,7 +72,17 @@ def test_what_lasts_is_said_with_the_stores_own_words() -> None:
         place.read("a")
 
 
-@pytest.mark.parametrize("error", [TypeError("ours"), HeadstartError("ours"), FileNotFoundError()])
+class BrokenFileError(ValueError):
+    """As packages that read formats have them."""
+
+
+BrokenFileError.__module__ = "someformat.errors"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TypeError("ours"), HeadstartError("ours"), FileNotFoundError(), BrokenFileError("no magic")],
+)
 def test_what_no_waiting_mends_is_raised_at_once(error: Exception) -> None:
     place, files = _place(error)
     with pytest.raises(type(error)):
@@ -67,6 +94,41 @@ def test_of_many_files_those_that_were_refused_are_asked_for_again() -> None:
     place, files = _place(ThrottledError("slow down"))
     assert place.read_many(["a", "b"]) == [b"content", b"content"]
     assert files.asked == 1
+
+
+@pytest.mark.parametrize("error", [OSError("busy"), ThrottledError("slow down")])
+def test_what_is_read_piece_by_piece_is_waited_for_as_well(error: Exception) -> None:
+    errors = [error]
+
+    def read() -> bytes:
+        if errors:
+            raise errors.pop()
+        return b"content"
+
+    assert patiently(read, "a", waits=(0.0,)) == b"content"
+
+
+def test_a_place_that_does_not_answer_is_not_waited_for(moody: type[_Moody]) -> None:
+    place = Place("moody://store/a", waits=(3600.0,))
+    assert place.answering() is place
+    moody.down = True
+    with pytest.raises(RefusedError, match=r"moody://store/a: .*no route to host\.\n"):
+        place.answering()
+
+
+def test_only_one_creates_a_file(tmp_path: Path) -> None:
+    place = Place.of(str(tmp_path / "folder"))
+    assert [place.create("b/c", content) for content in (b"one", b"two")] == [True, False]
+    assert place.read("b/c") == b"one"
+
+
+def test_names_are_no_patterns(tmp_path: Path) -> None:
+    names = ["a1.jpg", "a[1].jpg", "b*.jpg", "c?.jpg", "d{1}.jpg", "e~ &+=%20.jpg"]
+    place = Place.of(str(tmp_path))
+    for name in names:
+        place.write(f"in/{name}", name.encode())
+    assert place.read_many([f"in/{name}" for name in names]) == [name.encode() for name in names]
+    assert place.names("in") == place.below("in") == names
 
 
 def test_the_error_of_a_package_keeps_its_cause() -> None:

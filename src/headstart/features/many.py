@@ -97,7 +97,7 @@ def extract_many(
         raise HeadstartError(f"--images-per-file {images_per_file}: give 1 or more.")
     asked = _Asked.of(str(data), backbone, str(weights), stages, pooling, image_size)
     needed("ray.data")
-    place = Place.of(str(to))
+    place = Place.of(str(to)).answering()
     before = asked_before(place)
     if engine == "auto" and before is not None:
         engine = str(before["engine"])  # timed again it might be another one
@@ -144,8 +144,7 @@ class _Asked:
         image_size: int | None,
     ) -> _Asked:
         """HeadstartError for what is not there, before a cluster is started."""
-        source = Place.of(data)
-        if not source.files.exists(source.path("")):
+        if not Place.of(data).answering().has():
             raise HeadstartError(f"{data}: no such file or folder.")
         chain = load(backbone, weights, image_size=image_size)
         size = image_size or chain.preprocessing.image_size

@@ -61,7 +61,7 @@ class CodeFiles:
         `code` may be left out where there is only one. Raises HeadstartError, naming what is
         there, for a missing column.
         """
-        place, names = _find(Place.of(address))
+        place, names = _find(Place.of(address).answering())
         if not names:
             raise HeadstartError(f"{address} holds no Parquet files of codes.")
         schema = cls(place, names, "", label)._schema()
@@ -129,7 +129,7 @@ def _find(place: Place) -> tuple[Place, tuple[str, ...]]:
     """The folder and the files in it that an address means."""
     if place.address.endswith(SUFFIX) and not place.is_folder():
         folder, _, name = place.address.rpartition("/")
-        if not place.files.exists(place.path("")):
+        if not place.has():
             raise HeadstartError(f"{place.address}: no such file.")
         return Place.of(folder), (name,)
     inner = [f"codes/{name}" for name in place.names("codes")]

@@ -21,10 +21,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 from uuid import uuid4
 
-from fsspec.implementations.local import LocalFileSystem
-
 from headstart.errors import HeadstartError
-from headstart.places import Place, os_errors
+from headstart.places import Place, RefusedError
 
 if sys.platform != "win32":
     import fcntl
@@ -99,8 +97,7 @@ class Hold:
 
         Where one may have been killed there, this waits `STILL` seconds to know.
         """
-        place = Place.of(url)
-        counter = _Counter(place.files, place.path(NAME), url, self._beat)
+        counter = _Counter(Place.of(url).answering(), self._beat)
         counter.begin(self._still)
         self._counters.append(counter)
 
@@ -131,7 +128,7 @@ if sys.platform != "win32":
                 break
             file.close()
         file.truncate(0)
-        file.write(json.dumps(asdict(Owner.this())))
+        file.write(_content(Owner.this()).decode())
         file.flush()
         return file
 
@@ -139,33 +136,33 @@ if sys.platform != "win32":
 class _Counter:
     """A file in which its owner counts."""
 
-    def __init__(self, fs: Any, path: str, url: str, beat: float) -> None:
-        self._fs, self._path, self._url, self._beat = fs, path, url, beat
+    def __init__(self, place: Place, beat: float) -> None:
+        self._place = replace(place, waits=())  # what is refused is tried at the next beat
+        self._beat = beat
         self._me = Owner.this()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._count, daemon=True, name="headstart-lock")
         self.lost = False
 
     def begin(self, still: float) -> None:
-        self._fs.makedirs(self._path.rpartition("/")[0], exist_ok=True)
-        if not self._create():
+        if not self._place.create(NAME, _content(self._me)):
             self._wait_for_it_to_move(still)
             self._write(self._me)
             # Two may find it still at the same time: the last to write has it.
             self._ended.wait(self._beat)
             owner = self._read()
             if owner is None or owner.token != self._me.token:
-                raise _held(self._url, owner)
+                raise _held(self._place.address, owner)
         self._thread.start()
 
     def end(self) -> None:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        with suppress(OSError), os_errors():
+        with suppress(RefusedError, OSError):
             owner = self._read()
             if owner is not None and owner.token == self._me.token:
-                self._fs.rm_file(self._path)
+                self._place.remove(NAME)
 
     def _wait_for_it_to_move(self, still: float) -> None:
         first = self._read()
@@ -174,14 +171,13 @@ class _Counter:
             time.sleep(min(self._beat, still) / 2)
             now = self._read()
             if now is not None and now != first:
-                raise _held(self._url, now)
+                raise _held(self._place.address, now)
             if now is None:
                 break
 
     def _count(self) -> None:
         while not self._ended.wait(self._beat):
-            # A store that refuses is tried again at the next beat.
-            with suppress(OSError), os_errors():
+            with suppress(RefusedError, OSError):
                 owner = self._read()
                 if owner is not None and owner.token != self._me.token:
                     self.lost = True
@@ -189,26 +185,18 @@ class _Counter:
                 self._me = replace(self._me, count=self._me.count + 1)
                 self._write(self._me)
 
-    def _create(self) -> bool:
-        content = json.dumps(asdict(self._me)).encode()
-        try:
-            if isinstance(self._fs, LocalFileSystem):
-                with Path(self._path).open("xb") as file:
-                    file.write(content)
-            else:
-                self._fs.pipe_file(self._path, content, mode="create")
-        except FileExistsError:
-            return False
-        return True
-
     def _read(self) -> Owner | None:
         try:
-            return _parsed(self._fs.cat_file(self._path).decode())
+            return _parsed(self._place.read(NAME).decode())
         except FileNotFoundError:
             return None
 
     def _write(self, owner: Owner) -> None:
-        self._fs.pipe_file(self._path, json.dumps(asdict(owner)).encode())
+        self._place.write(NAME, _content(owner))
+
+
+def _content(owner: Owner) -> bytes:
+    return json.dumps(asdict(owner)).encode()
 
 
 def _parsed(text: str) -> Owner | None:

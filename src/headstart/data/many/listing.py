@@ -109,7 +109,7 @@ def list_source(
         listed = _listed(asked, place, iter(walk), kept)
         if walk.links:
             listed.warnings.append(f"{walk.links} links to folders are not followed.")
-    elif place.files.exists(place.path("")):
+    elif place.has():
         folder, _, name = place.address.rpartition("/")
         listed = _listed(asked, Place.of(folder), iter([name]), kept)
     else:
@@ -210,7 +210,7 @@ def _folder_labels(place: Place, folders: list[str]) -> dict[str, tuple[str, str
 
 def _refuse_table(place: Place, labels: dict[str, tuple[str, str]]) -> None:
     """Nobody's labels are left unread without a word."""
-    table = next((name for name in MANIFEST_NAMES if place.files.exists(place.path(name))), None)
+    table = next((name for name in MANIFEST_NAMES if place.has(name)), None)
     if table and not any(label for label, _ in labels.values()):
         raise HeadstartError(
             f"{place.address}/{table}: tables of labels are not read here. Labels come from class "

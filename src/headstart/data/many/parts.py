@@ -24,7 +24,7 @@ from headstart.data.opening import first_line
 from headstart.data.preprocessing import Preprocessing
 from headstart.data.reading import EXTENSIONS, bombs_unwarned, read_resized
 from headstart.data.store import centre
-from headstart.places import LASTING, Place, patiently
+from headstart.places import LASTING, Place, os_errors, patiently
 
 TOGETHER = 64  # images that are fetched together
 LABEL = "cls"  # WebDataset's ending for the class of a sample
@@ -72,7 +72,7 @@ class Part:
         What cannot be read is an `Encoded` with a reason, never left out. Raises OSError for
         errors that may pass.
         """
-        place = Place.of(self.listed.source)
+        place = Place(self.listed.source)
         if self.listed.kind == "folder":
             yield from self._files(place)
             return
@@ -124,7 +124,8 @@ def patient_pieces(part: Part, size: int, done: Collection[str] = ()) -> Iterato
     def following() -> Piece | None:
         nonlocal stream
         try:
-            return next(stream, None)
+            with os_errors():
+                return next(stream, None)
         except OSError:
             stream = pieces(part, size, given)  # what was given is passed over
             raise

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from headstart.data.files import JUNK_FOLDERS
-from headstart.places import Place, patiently
+from headstart.places import Place
 
 
 @dataclass
@@ -35,11 +34,8 @@ class Walk:
     def _entries(self, folder: str) -> list[str]:
         """The files and (with a slash behind) the folders in `folder`, sorted."""
         where = self.place.path(folder.rstrip("/"))
-        found: list[dict[str, Any]] = patiently(
-            lambda: self.place.files.ls(where, detail=True), where
-        )
         paths = []
-        for entry in found:
+        for entry in self.place.entries(folder.rstrip("/")):
             name = str(entry["name"]).rstrip("/").rpartition("/")[2]
             # A store may list the folder itself, as an empty object.
             itself = str(entry["name"]).rstrip("/") == where.rstrip("/")
