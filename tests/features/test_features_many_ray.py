@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from features_small import SIZE, chain_from, store_of
+from safetensors.numpy import load_file
 
 from headstart.data import open_dataset
 from headstart.errors import HeadstartError
@@ -22,6 +23,7 @@ from headstart.features import CodeName, Extraction
 from headstart.features.many import ManyCodes, extract_many
 from headstart.features.streamed_solving import solve_head
 from headstart.features.writing import write_codes
+from s3_server import S3
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from many_sources import write_folder, write_parquet, write_shards
@@ -81,6 +83,14 @@ def local(source: Path, to: Path, weights: Path) -> dict[str, Any]:
     return table(to)
 
 
+def assert_same_images(ours: dict[str, Any], known: dict[str, Any]) -> None:
+    """Of shards or Parquet files, which are in the order of the pictures' numbers."""
+    assert ours["schema"] == known["schema"]
+    order = np.argsort([name[4:] for name in known["id"]])
+    for column in ("label", "layer1/avg", "last"):
+        assert ours[column] == [known[column][i] for i in order]
+
+
 @pytest.mark.usefixtures("_cluster")
 def test_codes_have_the_bits_of_the_local_extractor(tmp_path: Path, weights: Path) -> None:
     source = write_folder(tmp_path / "f", IMAGES)
@@ -98,11 +108,7 @@ def test_codes_have_the_bits_of_the_local_extractor(tmp_path: Path, weights: Pat
     ):
         place = tmp_path / f"{other.name}-out"
         assert run(other, place, weights).images == IMAGES
-        ours = table(place / "codes")
-        assert ours["schema"] == known["schema"]
-        order = np.argsort([name[4:] for name in known["id"]])
-        for column in ("label", "layer1/avg", "last"):
-            assert ours[column] == [known[column][i] for i in order]
+        assert_same_images(table(place / "codes"), known)
 
     again = run(source, tmp_path / "out", weights)
     assert (again.images, again.done_before) == (0, 8)
@@ -213,3 +219,53 @@ def test_weights_that_differ_from_those_asked_for_end_it_in_one_line(
     monkeypatch.setattr("headstart.features.many.run_pieces", changed)
     with pytest.raises(HeadstartError, match="on one of the machines these are other weights"):
         run(source, tmp_path / "out", copy)
+
+
+STORED = """
+import sys
+import ray
+from headstart.features.many import extract_many
+from headstart.features.streamed_solving import solve_head
+
+ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=200 * 10**6)
+for name in ("f", "w", "p", "f"):
+    done = extract_many(f"s3://bucket/in/{name}", f"s3://bucket/out/{name}", **eval(sys.argv[1]))
+    print(done.images, done.broken, done.done_before)
+solve_head("s3://bucket/out/f", sys.argv[2], head="ridge", code="last", penalty=0.01)
+"""
+
+
+def test_an_object_store_gives_the_bits_of_folders(s3: S3, tmp_path: Path, weights: Path) -> None:
+    folder = write_folder(tmp_path / "in" / "f", IMAGES)
+    (folder / "dog" / "029.png").rename(folder / "dog" / "029 [1]*.png")
+    (folder / "dog" / "broken.png").write_bytes(b"nothing")
+    write_shards(tmp_path / "in" / "w", IMAGES, 3)
+    write_parquet(tmp_path / "in" / "p", IMAGES, 2, 9)
+    for file in (tmp_path / "in").rglob("*.*"):
+        s3.put(file.relative_to(tmp_path).as_posix(), file.read_bytes())
+
+    head, short = tmp_path / "head.safetensors", tempfile.mkdtemp(prefix="hs")
+    words = [sys.executable, "-c", STORED, repr(options(weights)), str(head)]
+    ended = subprocess.run(words, env={**os.environ, "RAY_TMPDIR": short}, capture_output=True)
+    shutil.rmtree(short, ignore_errors=True)
+    assert ended.returncode == 0, ended.stderr.decode()[-2000:]
+    done = [f"{IMAGES} 1 0", f"{IMAGES} 0 0", f"{IMAGES} 0 0", "0 0 8"]
+    assert ended.stdout.decode().splitlines()[-4:] == done
+
+    for name in s3.names():
+        if name.startswith("out/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(s3.get(name))
+    stored = {name: table(tmp_path / "out" / name / "codes") for name in ("f", "w", "p")}
+    known = local(folder, tmp_path / "local.parquet", weights)
+    assert stored["f"] == known
+    assert_same_images(stored["w"], known)
+    assert_same_images(stored["p"], known)
+    solved = solve_head(
+        tmp_path / "out" / "f",
+        tmp_path / "ours.safetensors",
+        head="ridge",
+        code="last",
+        penalty=0.01,
+    )
+    np.testing.assert_array_equal(load_file(head)["weight"], solved.head.weight)

@@ -27,6 +27,7 @@ from headstart.study.listener import Listener
 from headstart.study.plan import Study, prepare
 from headstart.study.question import StudyFile
 from headstart.study.run import run_arms
+from s3_server import S3
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
 DONE = {"linear": "done", "fine-tune": "done", "scratch": "done"}
@@ -264,3 +265,21 @@ def test_records_in_another_place_come_home(
     _assert_same(folder, finished)
     assert records(place) == records(finished.folder)
     assert {r.strategy: r.state for r in read_trials(place)} == DONE
+
+
+@pytest.mark.slow
+def test_records_in_an_object_store_come_home(finished: Finished, s3: S3, tmp_path: Path) -> None:
+    folder, on_ray = tmp_path / "study", ("--on", "ray", "--records", "s3://bucket/study")
+    ended = run(*finished.command, "--out", folder, *on_ray)
+    assert ended.returncode == 0, ended.stderr
+    _assert_same(folder, finished)
+    answer = json.loads((folder / "study.json").read_text())
+    assert without_times(answer) == without_times(finished.answer)
+    kept = {key for key in s3.names() if key.endswith("/trial.json")}
+    assert kept == {f"study/trials/{record['key']}/trial.json" for record in finished.records()}
+    assert not any("checkpoint" in key or key.endswith(".lock") for key in s3.names())
+
+    wrong = run(*finished.command, "--out", folder, "--on", "ray", "--records", "s3://buckte/study")
+    assert wrong.returncode == 2
+    assert "s3://buckte/study cannot be written to" in wrong.stderr
+    assert s3.buckets() == ["bucket"]
