@@ -210,7 +210,8 @@ class Place:
 
         def asked() -> Result:
             self._files.invalidate_cache()  # some file systems remember what they listed
-            return call()
+            with os_errors():
+                return call()
 
         return patiently(asked, what, waits=self.waits, given_up=self.given_up)
 
@@ -284,7 +285,7 @@ def patiently(
     given_up: Callable[[], bool] = never,
     lasting: tuple[type[OSError], ...] = LASTING,
 ) -> Result:
-    """What `call` gives, tried again after each of `waits` seconds while it raises `os_errors`.
+    """What `call` gives, tried again after each of `waits` seconds while it raises OSError.
 
     Raises errors that are `lasting` at once, and RefusedError, which says `what` was refused, after
     the last attempt, or where waiting is `given_up`.
@@ -292,8 +293,7 @@ def patiently(
     waits = WAITS if waits is None else waits
     for wait in (*waits, None):
         try:
-            with os_errors():
-                return call()
+            return call()
         except lasting:
             raise
         except OSError as error:

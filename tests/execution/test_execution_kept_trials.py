@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from headstart.errors import HeadstartError
 from headstart.execution.kept_trials import CHECKPOINT, KeptTrials, in_order
 from headstart.places import Place, RefusedError
 from headstart.records import TrialRecord, read_trial, write_trial
@@ -106,11 +104,3 @@ def test_waiting_ends_when_the_user_stops(moody: type[Moody], tmp_path: Path) ->
     place = KeptTrials(Place("moody://a/b", (3600.0,), lambda: True))
     with pytest.raises(RefusedError):
         place.send(KEY, _trial(tmp_path / "one", "done"))
-
-
-def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(HeadstartError, match=r"s3://bucket/x needs a package .*s3fs"):
-        Place.of("s3://bucket/x")
-    with pytest.raises(HeadstartError, match="nowhere://x is no place"):
-        Place.of("nowhere://x")

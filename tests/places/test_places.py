@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.registry import known_implementations
 
 from headstart.errors import HeadstartError
-from headstart.places import Place, RefusedError, os_errors, patiently
+from headstart.places import Place, RefusedError, os_errors
 
 
 class ThrottledError(Exception):
@@ -96,18 +97,6 @@ def test_of_many_files_those_that_were_refused_are_asked_for_again() -> None:
     assert files.asked == 1
 
 
-@pytest.mark.parametrize("error", [OSError("busy"), ThrottledError("slow down")])
-def test_what_is_read_piece_by_piece_is_waited_for_as_well(error: Exception) -> None:
-    errors = [error]
-
-    def read() -> bytes:
-        if errors:
-            raise errors.pop()
-        return b"content"
-
-    assert patiently(read, "a", waits=(0.0,)) == b"content"
-
-
 def test_a_place_that_does_not_answer_is_not_waited_for(moody: type[_Moody]) -> None:
     place = Place("moody://store/a", waits=(3600.0,))
     assert place.answering() is place
@@ -135,6 +124,15 @@ def test_the_error_of_a_package_keeps_its_cause() -> None:
     with pytest.raises(OSError, match="slow down") as found, os_errors():
         raise ThrottledError("slow down")
     assert isinstance(found.value.__cause__, ThrottledError)
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = {"class": "farstore.Files", "err": "Install farstore to reach far places."}
+    monkeypatch.setitem(known_implementations, "far", missing)
+    with pytest.raises(HeadstartError, match=r"far://bucket/x needs a package.*farstore"):
+        Place.of("far://bucket/x")
+    with pytest.raises(HeadstartError, match="nowhere://x is no place"):
+        Place.of("nowhere://x")
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from headstart.data.many import Place, needed
 from headstart.errors import HeadstartError
-from headstart.places import patiently
+from headstart.places import os_errors, patiently
 
 Double = npt.NDArray[np.float64]
 Sums = dict[str, Double]
@@ -107,7 +107,7 @@ class CodeFiles:
             file = needed("pyarrow.parquet").ParquetFile(opened)
             for number in range(file.num_row_groups):
                 read = partial(file.read_row_group, number, columns=columns)
-                yield from patiently(read, name).to_batches(CHUNK)
+                yield from patiently(os_errors()(read), name).to_batches(CHUNK)
 
     def _chunk(self, batch: Any, name: str) -> CodeChunk:
         labels = batch.column(self.label)

@@ -23,7 +23,7 @@ from headstart.data.many.needed import needed
 from headstart.data.many.walking import Walk
 from headstart.data.reading import EXTENSIONS
 from headstart.errors import HeadstartError
-from headstart.places import Place
+from headstart.places import LASTING, Place, os_errors, patiently
 
 Asked = tuple[str, int, str | None, str | None]
 Kind = Literal["folder", "webdataset", "parquet"]
@@ -221,14 +221,11 @@ def _refuse_table(place: Place, labels: dict[str, tuple[str, str]]) -> None:
 
 def _row_groups(place: Place, paths: Iterable[str]) -> Iterator[Entry]:
     """The row groups of every file; of a broken file one that is `UNREADABLE`."""
-    parquet = needed("pyarrow.parquet")
 
     def groups(path: str) -> range:
-        try:
-            with place.open(path) as file:
-                return range(parquet.ParquetFile(file).num_row_groups)
-        except (OSError, ValueError):  # pyarrow's errors are of these kinds
-            return range(UNREADABLE, UNREADABLE + 1)
+        found = _footer(place, path)
+        broken = isinstance(found, Exception)
+        return range(UNREADABLE, UNREADABLE + 1) if broken else range(found.num_row_groups)
 
     remaining = iter(paths)
     with ThreadPoolExecutor(FOOTERS) as pool:
@@ -237,17 +234,41 @@ def _row_groups(place: Place, paths: Iterable[str]) -> Iterator[Entry]:
                 yield from (Entry(path, number) for number in numbers)
 
 
+def _footer(place: Place, path: str) -> Any:
+    """What the end of a Parquet file says of it, or the error where the file is broken."""
+
+    @os_errors()
+    def read() -> Any:
+        try:
+            with place.open(path) as file:
+                return needed("pyarrow.parquet").read_metadata(file)
+        except (OSError, ValueError) as error:
+            if is_of_the_file(error):
+                return error
+            raise
+
+    return patiently(read, f"{place.address}/{path}")
+
+
+def is_of_the_file(error: Exception) -> bool:
+    """Whether a Parquet file is broken or gone: no waiting helps, as it may with a disk or a link.
+
+    pyarrow raises ValueError, or a plain OSError without a number.
+    """
+    plain = type(error) is OSError and error.errno is None
+    return plain or isinstance(error, (ValueError, *LASTING))
+
+
 def _columns(
     place: Place, path: str, image_column: str | None, label_column: str | None
 ) -> dict[str, str]:
     """Which columns hold the images, and their labels and ids where there are any."""
-    try:
-        with place.open(path) as file:
-            names = needed("pyarrow.parquet").ParquetFile(file).schema_arrow.names
-    except (OSError, ValueError) as error:
+    found = _footer(place, path)
+    if isinstance(found, Exception):
         raise HeadstartError(
-            f"{place.address}/{path}: the first Parquet file cannot be read ({error})."
-        ) from error
+            f"{place.address}/{path}: the first Parquet file cannot be read ({found})."
+        ) from found
+    names = found.schema.to_arrow_schema().names
     for option, column in (("--image-column", image_column), ("--label-column", label_column)):
         if column is not None and column not in names:
             raise HeadstartError(

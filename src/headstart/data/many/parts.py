@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart.data.many.listing import UNREADABLE, Entry, Listed
+from headstart.data.many.listing import UNREADABLE, Entry, Listed, is_of_the_file
 from headstart.data.many.needed import needed
 from headstart.data.opening import first_line
 from headstart.data.preprocessing import Preprocessing
@@ -247,13 +247,9 @@ def _rows(place: Place, entry: Entry, columns: dict[str, str]) -> Iterator[Encod
                     yield _row(row, f"{where}/{read}", columns)
                     read += 1
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None and not _lasts(error):
-            raise  # of the disk or the network; pyarrow's own have no number
+        if not is_of_the_file(error):
+            raise
         yield Encoded(where, reason=f"broken row group: {first_line(error)}")
-
-
-def _lasts(error: OSError) -> bool:
-    return isinstance(error, LASTING)
 
 
 def _row(row: dict[str, Any], place: str, columns: dict[str, str]) -> Encoded:
