@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fsspec.registry import known_implementations
 from safetensors.torch import save_file
 from small_study import Ended, draw_folder
 
 from headstart.backbones import load
 
 pytest.importorskip("pyarrow", reason="files of codes need pyarrow")
-pytest.importorskip("fsspec", reason="many images need fsspec: headstart[ray]")
 Call = Callable[..., Ended]
 BACKBONE = "timm/test_resnet"
 
@@ -55,12 +55,19 @@ def test_a_head_is_solved_on_the_file_of_an_extraction(
     [
         (("--to", "x.parquet", "--workers", "2"), "--workers is for many images: add --on ray"),
         (("--to", "x", "--on", "ray", "--images-per-file", "0"), "--images-per-file 0: give 1"),
-        (("--to", "s3://bucket/x", "--on", "ray"), "Install s3fs"),
+        (("--to", "far://bucket/x", "--on", "ray"), "Install farstore"),
     ],
 )
 def test_what_cannot_be_extracted_is_said(
-    call: Call, pets: Path, weights: Path, words: tuple[str, ...], said: str
+    call: Call,
+    pets: Path,
+    weights: Path,
+    words: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    missing = {"class": "farstore.Files", "err": "Install farstore to reach far places."}
+    monkeypatch.setitem(known_implementations, "far", missing)
     asked = ("--backbone", BACKBONE, "--weights", weights, "--image-size", "32")
     ended = call("extract", pets, *asked, *words)
     assert ended.code == 2
