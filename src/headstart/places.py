@@ -174,7 +174,7 @@ class Place:
             return error
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, which appears whole or not at all."""
+        """Write a file, which appears whole or not at all. Raises RefusedError."""
         self._write(name, lambda path: self._files.pipe_file(path, content))
 
     def put(self, name: str, file: Path) -> None:
@@ -182,7 +182,11 @@ class Place:
         self._write(name, lambda path: self._files.put_file(str(file), path))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that nobody has written yet; whether it was so."""
+        """Write a file that nobody has written yet: of several who try at once, one is told True.
+
+        Where an answer was lost and is asked for again, the file may be one's own: `waits` that are
+        empty rule that out. Raises RefusedError.
+        """
 
         def write(path: str) -> None:
             if isinstance(self._files, LocalFileSystem):
